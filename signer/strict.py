@@ -1,0 +1,181 @@
+"""The one way this program reads JSON, and the one canonical way it writes it.
+
+`parse_object` refuses what a lenient parser lets through: more bytes than the format allows, bytes
+that are not UTF-8, a byte-order mark, duplicate keys, floats, NaN, integers of 2**53 or more, deep
+nesting. `Fields` then takes an object apart field by field and refuses one that is left over.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from signer.errors import SchemaError
+
+MAX_DEPTH = 8  # levels of nesting
+MAX_INTEGER = 2**53 - 1  # what every JSON reader keeps exact
+
+_HEX = re.compile(r"[0-9a-f]*\Z")
+
+
+def canonical(value: Mapping[str, Any]) -> bytes:
+    """Return the canonical JSON of `value`: sorted keys, no spaces, ASCII. What digests are over."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+
+
+def parse_object(raw: bytes, *, what: str, max_bytes: int) -> dict[str, Any]:
+    """Parse one JSON object from `raw`, at most `max_bytes` long.
+
+    Raises:
+        SchemaError: anything but one well-formed object within the limits above.
+    """
+    if len(raw) > max_bytes:
+        raise SchemaError(f"{what}: {len(raw)} bytes, at most {max_bytes} are allowed")
+    if not raw.strip():
+        raise SchemaError(f"{what}: empty")
+    _limit_depth(raw, what)
+    try:
+        value = json.loads(
+            raw.decode("utf-8"),
+            object_pairs_hook=lambda pairs: _no_duplicates(pairs, what),
+            parse_int=lambda text: _bounded_int(text, what),
+            parse_float=lambda text: _refuse(what, f"{text[:20]!r} is not an integer"),
+            parse_constant=lambda text: _refuse(what, f"{text!r} is not JSON"),
+        )
+    except UnicodeDecodeError as error:
+        raise SchemaError(f"{what}: not UTF-8 at byte {error.start}") from None
+    except json.JSONDecodeError as error:
+        raise SchemaError(f"{what}: not JSON at line {error.lineno}, {error.msg.lower()}") from None
+    if not isinstance(value, dict):
+        raise SchemaError(f"{what}: a JSON object is expected")
+    return value
+
+
+def _limit_depth(raw: bytes, what: str) -> None:
+    """Bound the nesting before the recursive parser sees it. Brackets in strings count too: safe."""
+    if raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH:
+        return
+    depth = 0
+    for byte in re.findall(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', raw):
+        if byte in (b"[", b"{"):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise SchemaError(f"{what}: nested deeper than {MAX_DEPTH} levels")
+        elif byte in (b"]", b"}"):
+            depth -= 1
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]], what: str) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise SchemaError(f"{what}: field {twice[:40]!r} stands twice")
+    return value
+
+
+def _bounded_int(text: str, what: str) -> int:
+    if text == "-0" or len(text) > 17 or abs(int(text)) > MAX_INTEGER:
+        _refuse(what, f"integer {text[:20]} is out of range")
+    return int(text)
+
+
+def _refuse(what: str, why: str) -> NoReturn:
+    raise SchemaError(f"{what}: {why}")
+
+
+class Fields:
+    """An object of a known format, taken apart field by field.
+
+    Call a getter once for each field the format has, then `done()`: what nobody took is unknown
+    and refused. Every getter raises `SchemaError` naming `what` and the field.
+    """
+
+    def __init__(self, value: Any, what: str) -> None:
+        if not isinstance(value, dict):
+            raise SchemaError(f"{what}: an object is expected")
+        self._left = dict(value)
+        self.what = what
+
+    def fail(self, name: str, why: str) -> NoReturn:
+        """Raise `SchemaError` about field `name`."""
+        raise SchemaError(f"{self.what}: field {name!r} {why}")
+
+    def take(self, name: str) -> Any:
+        """Take field `name` whatever its type; it must be there."""
+        try:
+            return self._left.pop(name)
+        except KeyError:
+            raise SchemaError(f"{self.what}: field {name!r} is missing") from None
+
+    def has(self, name: str) -> bool:
+        """Tell whether field `name` is there and not taken yet."""
+        return name in self._left
+
+    def constant(self, name: str, expected: str | int) -> None:
+        """Take field `name`, which must be exactly `expected` (a version, a type)."""
+        value = self.take(name)
+        if type(value) is not type(expected) or value != expected:
+            self.fail(name, f"must be {expected!r}, not {str(value)[:40]!r}")
+
+    def integer(self, name: str, *, low: int, high: int) -> int:
+        """Take an integer in low..high; a bool is not one."""
+        value = self.take(name)
+        if type(value) is not int or not low <= value <= high:
+            self.fail(name, f"must be an integer from {low} to {high}")
+        return value
+
+    def string(self, name: str, *, pattern: str, max_length: int = 128) -> str:
+        """Take a string that matches `pattern` from end to end."""
+        value = self.take(name)
+        if not isinstance(value, str) or len(value) > max_length:
+            self.fail(name, f"must be a string of at most {max_length} characters")
+        if re.fullmatch(pattern, value) is None:
+            self.fail(name, "has characters or a form that is not allowed")
+        return value
+
+    def choice(self, name: str, allowed: tuple[str, ...]) -> str:
+        """Take a string that is one of `allowed`."""
+        value = self.take(name)
+        if not isinstance(value, str) or value not in allowed:
+            self.fail(name, f"must be one of {', '.join(allowed)}")
+        return value
+
+    def boolean(self, name: str) -> bool:
+        """Take true or false."""
+        value = self.take(name)
+        if type(value) is not bool:
+            self.fail(name, "must be true or false")
+        return value
+
+    def hex_bytes(self, name: str, size: int) -> bytes:
+        """Take exactly `size` bytes written as lower-case hex, no 0x."""
+        return parse_hex(self.take(name), size, f"{self.what}: field {name!r}")
+
+    def array(self, name: str, *, low: int, high: int) -> list[Any]:
+        """Take a list with low..high entries."""
+        value = self.take(name)
+        if not isinstance(value, list) or not low <= len(value) <= high:
+            self.fail(name, f"must be a list of {low} to {high} entries")
+        return value
+
+    def nested(self, name: str) -> "Fields":
+        """Take an object, to be taken apart in turn."""
+        return Fields(self.take(name), f"{self.what}: {name}")
+
+    def done(self) -> None:
+        """Refuse what was not taken."""
+        if self._left:
+            name = min(self._left)
+            raise SchemaError(f"{self.what}: unknown field {name[:40]!r}")
+
+
+def parse_hex(value: Any, size: int, what: str) -> bytes:
+    """Return `size` bytes from lower-case hex without 0x.
+
+    Raises:
+        SchemaError: another type, length, case or character.
+    """
+    if not isinstance(value, str) or len(value) != 2 * size or _HEX.match(value) is None:
+        raise SchemaError(f"{what} must be {size} bytes of lower-case hex")
+    return bytes.fromhex(value)
