@@ -21,7 +21,7 @@
     ├─ EngineError                   1    E_ENGINE                the installation is broken
     ├─ SelfCheckError                1    E_SELFCHECK             share or machine is faulty: stop using it
     ├─ WorkerError                   1    E_WORKER  E_TIMEOUT     the worker process died or hung
-    ├─ AgentError                    1    E_AGENT  E_BUSY  E_UNREACHABLE   the agent's holder
+    ├─ AgentError                    1    E_AGENT  E_BUSY  E_SLOW  E_TIMEOUT  E_UNREACHABLE   the agent's holder
     ├─ DeniedError                   3    one code per rule       nobody: policy did its work
     ├─ ThresholdError
     │   ├─ TooFewPartialsError       4    E_TOO_FEW               more holders must answer
@@ -323,3 +323,17 @@ class JournalError(SignerError):
 
     code = "E_JOURNAL"
     exit_status = 8
+
+
+def revive(kind: str, message: str, hint: str, code: str) -> SignerError:
+    """Return the error of class `kind` that another process of ours raised.
+
+    A class that is not of this tree, or takes more than these words, comes back as `WorkerError`.
+    """
+    classes = [SignerError]
+    for known in classes:  # grows while it is walked: breadth first
+        classes.extend(known.__subclasses__())
+    for known in classes:
+        if known.__name__ == kind and not issubclass(known, ThresholdError):
+            return known(message, hint=hint, code=code)
+    return WorkerError(message, hint=hint)

@@ -16,6 +16,7 @@ MAX_DEPTH = 8  # levels of nesting
 MAX_INTEGER = 2**53 - 1  # what every JSON reader keeps exact
 
 _HEX = re.compile(r"[0-9a-f]*\Z")
+_STRING_OR_BRACKET = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
 
 
 def canonical(value: Mapping[str, Any]) -> bytes:
@@ -56,7 +57,8 @@ def _limit_depth(raw: bytes, what: str) -> None:
     if raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH:
         return
     depth = 0
-    for byte in re.findall(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', raw):
+    for match in _STRING_OR_BRACKET.finditer(raw):
+        byte = match[0]
         if byte in (b"[", b"{"):
             depth += 1
             if depth > MAX_DEPTH:

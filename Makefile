@@ -1,0 +1,44 @@
+# Everything a developer or CI runs. `make demo` and `make test` work on a fresh Debian 12: they
+# install the system packages listed in .ci/system-packages (saying which) and a .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OUT ?= out/demo
+STAMP := $(VENV)/.installed
+
+.PHONY: setup fmt lint test demo bench cases check
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml .ci/system-packages
+	@bash .ci/system-packages
+	@echo "setup: making $(VENV) with the packages of pyproject.toml"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	@touch $(STAMP)
+
+fmt: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: setup
+	$(BIN)/pytest
+
+demo: setup
+	@$(BIN)/python -m demo --out "$(OUT)"
+
+bench: setup
+	$(BIN)/python -m benchmarks --out benchmarks/results.json
+
+# One line for each bad input that a test tries: its number, what it is, the test.
+cases: setup
+	@$(BIN)/pytest --cases --quiet --no-header --collect-only | grep -E '^[A-Z][0-9]+ ' | sort -V
+
+check: lint test

@@ -1,0 +1,1 @@
+"""The main job on SoftHSM, with one holder asleep and one who lies."""

@@ -1,0 +1,1 @@
+"""The daemon on a local unix socket: one holder, one device, one share."""

@@ -1,0 +1,130 @@
+"""agent.yaml: what one agent holds and whom it serves. Relative paths start at the file's folder."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from signer.custody.jobs import SecretSource, TokenChoice
+from signer.errors import ConfigError, InputError, SchemaError
+from signer.files import read_file
+from signer.messages.networks import MAX_FILE_BYTES, Network, parse_network_file
+from signer.strict import Fields
+from signer.strict_yaml import parse_yaml_object
+
+MAX_BYTES = 64 * 1024
+MAX_SOCKET_PATH = 107  # bytes, sun_path of unix(7) without its NUL
+_METHODS = ("status", "sign")
+_PATH = r"[^\x00\n]+"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentConfig:
+    """One agent's settings, parsed and with absolute paths."""
+
+    socket: Path
+    state: Path  # folder of the journal
+    group: Path
+    envelope: Path
+    policy: Path
+    token: TokenChoice
+    pin: SecretSource
+    peers: Mapping[str, frozenset[int]]  # method to uids
+    network: Network | None  # custom, pinned by digest
+    threads: int
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read `path` strictly.
+
+        Raises:
+            InputError: it cannot be read.
+            ConfigError: not this format, or a network file that is not the pinned one.
+        """
+        raw = read_file(path, what="agent configuration", max_bytes=MAX_BYTES)
+        try:
+            return cls._parse(raw, path)
+        except SchemaError as error:
+            raise ConfigError(error.message, hint="see deploy/agent.example.yaml") from None
+
+    @classmethod
+    def _parse(cls, raw: bytes, path: Path) -> Self:
+        what = f"agent configuration {str(path)!r}"
+        base = path.resolve().parent
+        fields = Fields(parse_yaml_object(raw, what=what, max_bytes=MAX_BYTES), what)
+        fields.constant("version", 1)
+        config = cls(
+            socket=_path(fields, "socket", base),
+            state=_path(fields, "state", base),
+            group=_path(fields, "group", base),
+            envelope=_path(fields, "envelope", base),
+            policy=_path(fields, "policy", base),
+            token=_token(fields.nested("token"), base),
+            pin=_pin(fields.nested("pin"), base),
+            peers=_peers(fields.nested("peers")),
+            network=_network(fields.nested("network"), base) if fields.has("network") else None,
+            threads=fields.integer("threads", low=1, high=64) if fields.has("threads") else 1,
+        )
+        fields.done()
+        if len(str(config.socket).encode()) > MAX_SOCKET_PATH:
+            raise ConfigError(f"{what}: the socket's path is over {MAX_SOCKET_PATH} bytes")
+        return config
+
+
+def _path(fields: Fields, name: str, base: Path) -> Path:
+    return base / fields.string(name, pattern=_PATH, max_length=4096)
+
+
+def _token(fields: Fields, base: Path) -> TokenChoice:
+    def optional(name: str, pattern: str) -> str | None:
+        return fields.string(name, pattern=pattern, max_length=4096) if fields.has(name) else None
+
+    profile = fields.string("profile", pattern=_PATH, max_length=4096)
+    if "/" in profile:
+        profile = str(base / profile)
+    module = optional("module", _PATH)
+    choice = TokenChoice(
+        profile=profile,
+        module=None if module is None else str(base / module),
+        label=optional("label", r"[^\x00\n]{1,32}"),
+        serial=optional("serial", r"[^\x00\n]{1,32}"),
+    )
+    fields.done()
+    if choice.label is None and choice.serial is None:
+        fields.fail("serial", "or 'label' must say which token")
+    return choice
+
+
+def _pin(fields: Fields, base: Path) -> SecretSource:
+    file = _path(fields, "file", base)
+    fields.done()
+    return SecretSource(file=str(file))
+
+
+def _peers(fields: Fields) -> dict[str, frozenset[int]]:
+    peers = {}
+    for method in _METHODS:
+        uids = fields.array(method, low=0, high=64)
+        if not all(type(uid) is int and 0 <= uid < 2**32 - 1 for uid in uids):
+            fields.fail(method, "must be a list of user ids")
+        peers[method] = frozenset(uids)
+    fields.done()
+    return peers
+
+
+def _network(fields: Fields, base: Path) -> Network:
+    path = _path(fields, "file", base)
+    pinned = fields.hex_bytes("digest", 32)
+    fields.done()
+    try:
+        raw = read_file(path, what="network file", max_bytes=MAX_FILE_BYTES)
+    except InputError as error:
+        raise ConfigError(error.message) from None
+    network = parse_network_file(raw, f"network file {str(path)!r}")
+    if network.digest != pinned:
+        raise ConfigError(
+            f"network file {str(path)!r} is not the one pinned here",
+            hint=f"its digest is {network.digest.hex()}; pin that only if you checked the file",
+        )
+    return network
+

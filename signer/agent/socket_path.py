@@ -1,0 +1,69 @@
+"""The agent's listening socket: in a folder that others cannot change, and nobody else's."""
+
+import errno
+import os
+import socket
+import stat
+from pathlib import Path
+
+from signer.errors import ConfigError
+from signer.files import make_folder
+
+BACKLOG = 32
+
+
+def listen(path: Path) -> socket.socket:
+    """Return a listening unix socket at `path`, mode 0660, in a folder of mode 0750 or tighter.
+
+    A socket file that nobody answers at is a dead agent's and is replaced.
+
+    Raises:
+        ConfigError: the folder is open to change by others, another agent listens there, or
+            something that is no socket is in the way.
+    """
+    make_folder(path.parent, mode=0o750)
+    _require_private(path.parent)
+    _clear_stale(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    before = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+        path.chmod(0o660)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        reason = (error.strerror or "error").lower()
+        raise ConfigError(f"cannot listen at {str(path)!r}: {reason}") from None
+    finally:
+        os.umask(before)
+    return listener
+
+
+def _require_private(folder: Path) -> None:
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode):
+        raise ConfigError(f"the socket's folder {str(folder)!r} is a link, not a folder")
+    if status.st_mode & 0o022 or status.st_uid not in (os.geteuid(), 0):
+        raise ConfigError(
+            f"others may change the socket's folder {str(folder)!r}",
+            hint=f"chmod 750 {folder}",
+        )
+
+
+def _clear_stale(path: Path) -> None:
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(status.st_mode):
+        raise ConfigError(f"{str(path)!r} is in the way and is no socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(2)
+        try:
+            probe.connect(str(path))
+        except OSError as error:
+            if error.errno in (errno.ECONNREFUSED, errno.ENOENT):
+                path.unlink(missing_ok=True)
+                return
+            raise ConfigError(f"cannot tell who listens at {str(path)!r}") from None
+    raise ConfigError(f"another agent listens at {str(path)!r}")

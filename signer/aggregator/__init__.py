@@ -1,0 +1,1 @@
+"""Gathers partials from agents, names culprits, combines, verifies. Never touches a share."""

@@ -1,0 +1,165 @@
+"""Ask agents for partials until the request is signed: t of them, and another for each that fails.
+
+Every agent is asked at once who it is, which is cheap and finds the dead. Then t are asked to sign.
+One that is dead, denies, or turns out to have lied is replaced by the next; one that is slow is not
+waited for alone: after `patience` seconds the next is asked as well, and whoever answers first
+counts.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from signer.aggregator.tally import Tally
+from signer.client import AgentStatus
+from signer.errors import AgentError, DeniedError, SignerError
+from signer.messages.group_file import GroupFile
+from signer.messages.reply import SignReply
+from signer.messages.request import SignRequest
+
+
+class Agent(Protocol):
+    """What the aggregator asks of an agent; `signer.client.AgentClient` is one."""
+
+    async def status(self) -> AgentStatus:
+        """Tell who the agent is."""
+
+    async def sign(self, request: SignRequest, *, seconds: float) -> SignReply:
+        """Sign the request, or say why not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An agent that gave no reply: dead, slow, in trouble, or denying the whole request."""
+
+    source: str
+    index: int | None  # what it said it is, if it said anything
+    code: str
+    message: str
+    denied: bool  # its policy said no, as against trouble
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """How agents are asked."""
+
+    seconds: float  # how long one agent may take to sign
+    patience: float = 3.0  # after this the next agent is asked as well
+    spares: int = 0  # asked from the start beyond t
+
+
+@dataclass(slots=True)
+class Gathering:
+    """One run over the agents. `run()` once; then read `tally` and `failures`."""
+
+    tally: Tally
+    agents: Sequence[Agent]
+    asking: Asking
+    on_reply: Callable[[str, SignReply], None] = lambda source, reply: None
+    on_change: Callable[[], None] = lambda: None
+    failures: list[Failure] = field(default_factory=list)
+
+    async def run(self) -> None:
+        """Ask until everything that can be signed is signed, or nobody is left to ask."""
+        if self._finished():
+            return
+        met: set[asyncio.Task[tuple[Agent, AgentStatus] | None]] = {
+            asyncio.create_task(self._meet(agent)) for agent in self.agents
+        }
+        asked: dict[asyncio.Task[None], int] = {}  # with the share index each one answers for
+        willing: list[tuple[Agent, AgentStatus]] = []
+        hedges = self.asking.spares
+        try:
+            while True:
+                self._ask_next(willing, asked, hedges)
+                if not (met or asked):
+                    break
+                done, _ = await asyncio.wait(
+                    met | asked.keys(),
+                    timeout=self.asking.patience if asked else None,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                if not done:
+                    hedges += 1
+                for task in done & met:
+                    if (friend := task.result()) is not None:
+                        willing.append(friend)
+                for answered in done & asked.keys():
+                    del asked[answered]
+                    answered.result()
+                met -= done
+                if self._finished():
+                    return
+        finally:
+            for task in met | asked.keys():
+                task.cancel()
+            await asyncio.gather(*met, *asked, return_exceptions=True)
+
+    def _ask_next(
+        self,
+        willing: list[tuple[Agent, AgentStatus]],
+        asked: "dict[asyncio.Task[None], int]",
+        hedges: int,
+    ) -> None:
+        """Start as many signings as are wanted now, lowest share index first.
+
+        One agent at a time answers for an index. Another that claims the same index stays in
+        `willing`: if the first turns out a liar, it may be the honest one.
+        """
+        willing.sort(key=lambda friend: friend[1].index)
+        have = self._have()
+        for agent, status in list(willing):
+            if have + len(asked) >= self.tally.need + hedges:
+                return
+            if status.index not in self.tally.answers and status.index not in asked.values():
+                willing.remove((agent, status))
+                asked[asyncio.create_task(self._sign(agent, status))] = status.index
+
+    def _have(self) -> int:
+        """Return for how many holders the least provided open item has a partial."""
+        counts = [len(self.tally.partials_of(p)) for p in self.tally.open_positions()]
+        return min(counts, default=self.tally.need)
+
+    async def _meet(self, agent: Agent) -> tuple[Agent, AgentStatus] | None:
+        try:
+            status = await agent.status()
+            _same_group(status, self.tally.group, str(agent))
+        except SignerError as error:
+            self._failed(agent, None, error)
+            return None
+        return agent, status
+
+    async def _sign(self, agent: Agent, status: AgentStatus) -> None:
+        try:
+            reply = await agent.sign(self.tally.request, seconds=self.asking.seconds)
+        except SignerError as error:
+            self._failed(agent, status.index, error)
+            return
+        if self.tally.add(str(agent), reply):
+            self.on_reply(str(agent), reply)
+        self.on_change()
+
+    def _failed(self, agent: Agent, index: int | None, error: SignerError) -> None:
+        denied = isinstance(error, DeniedError)
+        self.failures.append(Failure(str(agent), index, error.code, error.message, denied))
+        self.on_change()
+
+    def _finished(self) -> bool:
+        """Combine if that can bring anything, and tell whether anything is left to do."""
+        if self.tally.open_positions() and self.tally.ready():
+            self.tally.combine()
+            self.on_change()
+        return not self.tally.open_positions()
+
+
+def _same_group(status: AgentStatus, group: GroupFile, who: str) -> None:
+    if status.group_id != group.group_id:
+        raise AgentError(f"agent {who!r} holds a share of another group", code="E_GROUP")
+    if status.epoch != group.epoch:
+        raise AgentError(
+            f"agent {who!r} holds a share of epoch {status.epoch}, not {group.epoch}",
+            code="E_EPOCH",
+        )
+    if status.index > group.threshold.n:
+        raise AgentError(f"agent {who!r} claims share {status.index}, which nobody has")

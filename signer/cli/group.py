@@ -1,0 +1,116 @@
+"""`signer group`: a key among holders."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from signer.cli.options import PATH
+from signer.cli.printer import Printer, json_option, table
+
+
+@click.group(name="group")
+def command() -> None:
+    """Split a withdrawal key among holders; show a group."""
+
+
+@command.command()
+@click.option("--card", "cards", type=PATH, multiple=True, required=True,
+              help="A holder's card; give one for each holder, in share order.")  # fmt: skip
+@click.option("--threshold", type=int, required=True, help="How many holders sign together (t).")
+@click.option("--policy", type=PATH, required=True, help="The pool's policy.yaml.")
+@click.option("--network", "network_name", help="mainnet, hoodi, or the custom network's name.")
+@click.option("--network-file", type=PATH, help="Constants of a custom network.")
+@click.option("--mnemonic-file", type=PATH, help="File with the mnemonic, mode 0600.")
+@click.option("--mnemonic", "ask_mnemonic", is_flag=True, help="Ask for the mnemonic here.")
+@click.option("--passphrase-file", type=PATH, help="File with the mnemonic's passphrase, 0600.")
+@click.option("--key-index", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True,
+              help="i of the withdrawal key's path m/12381/3600/i/0.")  # fmt: skip
+@click.option("--keystore", type=PATH, help="EIP-2335 keystore of the withdrawal key.")
+@click.option("--password-file", type=PATH, help="File with the keystore's password, mode 0600.")
+@click.option("--out", type=PATH, required=True, help="New folder for group file and envelopes.")
+@json_option
+@click.pass_obj
+def split(printer: Printer, **options: Any) -> None:
+    """Split an existing withdrawal key among the holders of the cards.
+
+    The key comes from a mnemonic or a keystore. It is read, split and sealed in one process that
+    ends at once; the plain key is never written. Each holder gets the group file, the policy and
+    his own envelope, which only his token opens.
+
+    Whoever runs this has had the whole key in his hands: destroy the mnemonic or keystore after
+    every holder has proven his share, or the split protects nothing.
+    """
+    from signer.cli.splitting import split_among, split_text
+
+    out, result = split_among(**options)
+    printer.result(
+        {
+            "group_file": str(out / "group.json"),
+            "envelopes": [str(out / name) for name in result.names],
+            **_summary(result.group),
+        },
+        split_text(out, result),
+    )
+
+
+@command.command()
+@click.argument("file", type=PATH)
+@json_option
+@click.pass_obj
+def show(printer: Printer, file: Path) -> None:
+    """Show a group file in words, after holding its parts against each other."""
+    from signer.custody.desk import read_group
+
+    group = read_group(file)
+    printer.result(_summary(group), group_text(group))
+
+
+def group_text(group: Any) -> str:
+    """Return a group in words."""
+    from signer.messages.card import fingerprint
+
+    t, n = group.threshold.t, group.threshold.n
+    custom = "" if group.network.built_in else f"   custom, digest {group.network.digest.hex()}"
+    lines = [
+        f"group        {fingerprint(group.group_id)}   epoch {group.epoch}",
+        f"file         {fingerprint(group.digest)}   (compare by voice)",
+        f"network      {group.network.name}{custom}",
+        f"role         {group.role}   origin {group.origin}",
+        f"public key   0x{bytes(group.public_key).hex()}",
+        f"credentials  0x{group.withdrawal_credentials.hex()}",
+        f"policy       {fingerprint(group.policy_digest)}",
+        f"threshold    {t} of {n}: any {t} can sign; losing {n - t + 1} loses the key; "
+        f"{t} together can steal",
+        "",
+        table(
+            ("SHARE", "HOLDER", "PROFILE", "CARD"),
+            [
+                (index, card.body.name, card.body.profile, fingerprint(card.digest))
+                for index, card in enumerate(group.cards, start=1)
+            ],
+        ),
+    ]
+    if group.origin == "split":
+        lines += ["", "A dealer has held the whole key: the split protects once he destroyed it."]
+    return "\n".join(lines)
+
+
+def _summary(group: Any) -> dict[str, Any]:
+    return {
+        "group": group.group_id.hex(),
+        "digest": group.digest.hex(),
+        "network": group.network.to_json(),
+        "network_digest": group.network.digest.hex(),
+        "role": group.role,
+        "epoch": group.epoch,
+        "origin": group.origin,
+        "threshold": group.threshold.t,
+        "holders_count": group.threshold.n,
+        "group_public_key": "0x" + bytes(group.public_key).hex(),
+        "withdrawal_credentials": "0x" + group.withdrawal_credentials.hex(),
+        "policy_digest": group.policy_digest.hex(),
+        "holders": [
+            {"index": index, "name": card.body.name} for index, card in enumerate(group.cards, 1)
+        ],
+    }

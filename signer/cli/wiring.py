@@ -1,0 +1,55 @@
+"""From option values to the values that commands work with."""
+
+import re
+from pathlib import Path
+
+from signer.custody.jobs import TokenChoice
+from signer.errors import UsageError
+from signer.files import read_file
+from signer.messages.card import NAME_PATTERN
+from signer.messages.networks import MAX_FILE_BYTES, Network, find_network, parse_network_file
+
+_SECONDS = {"m": 60, "h": 3600, "d": 86400}
+
+
+def token_choice(
+    profile: str, module: Path | None, label: str | None, serial: str | None
+) -> TokenChoice:
+    """Return the token that the shared options choose."""
+    for option, value in (("--token", label), ("--serial", serial)):
+        if value is not None and not 1 <= len(value) <= 32:
+            raise UsageError(f"{option} takes 1 to 32 characters")
+    return TokenChoice(
+        profile=str(Path(profile).absolute()) if "/" in profile else profile,
+        module=None if module is None else str(module.absolute()),
+        label=label,
+        serial=serial,
+    )
+
+
+def holder_name(name: str) -> str:
+    """Return `name` if a card may carry it."""
+    if re.fullmatch(NAME_PATTERN, name) is None:
+        raise UsageError(
+            "--name takes 1 to 64 ASCII letters, digits, spaces, dots, dashes, underscores"
+        )
+    return name
+
+
+def network(name: str | None, file: Path | None) -> Network:
+    """Return the built-in network `name`, or the custom one that `file` describes."""
+    if file is None:
+        if name is None:
+            raise UsageError("--network NAME or --network-file FILE is needed")
+        return find_network(name)
+    raw = read_file(file, what="network file", max_bytes=MAX_FILE_BYTES)
+    custom = parse_network_file(raw, f"network file {str(file)!r}")
+    return custom if name is None else find_network(name, custom)
+
+
+def seconds(text: str) -> int:
+    """Return the seconds that `90m`, `12h` or `14d` stand for."""
+    match = re.fullmatch(r"([1-9][0-9]{0,4})([mhd])", text)
+    if match is None:
+        raise UsageError(f"{text[:20]!r} is no length of time", hint="write 90m, 12h or 14d")
+    return int(match[1]) * _SECONDS[match[2]]

@@ -1,0 +1,117 @@
+"""One request at one holder's desk, in the order that is the security argument:
+
+decide → journal INTENT, durable → worker: unseal, sign, check itself, gone → journal RELEASED,
+durable → reply.
+"""
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from signer.custody.desk import Desk
+from signer.custody.jobs import SecretSource, SignBatch, TokenChoice
+from signer.custody.journal import Journal
+from signer.custody.worker_process import BASE_SECONDS, SECONDS_PER_ITEM, run_worker
+from signer.errors import JournalError, SignerError, WorkerError
+from signer.messages.reply import PARTIAL_BYTES, Denial, SignReply
+from signer.messages.request import SignRequest
+from signer.policy.decision import check_items, check_request
+from signer.strict import Fields, parse_hex
+
+_MAX_MODULE_VARIABLE = 4096
+
+
+@dataclass(slots=True, kw_only=True)
+class Custodian:
+    """Orders signatures for one share. Sees neither PIN nor share."""
+
+    desk: Desk
+    journal: Journal
+    token: TokenChoice
+    pin: SecretSource
+    environment: Mapping[str, str]
+    threads: int = 1
+    clock: Callable[[], float] = time.time
+    worker: Callable[..., Fields] = run_worker
+    on_work: Callable[[Fields], None] = lambda result: None
+    _one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
+
+    def sign(self, request: SignRequest, peer_uid: int) -> SignReply:
+        """Answer `request`, which user `peer_uid` may make: a partial or a denial for each item.
+
+        Raises:
+            DeniedError: policy refuses the request as a whole. Nothing was recorded.
+            JournalError: the record could not be made durable. Nothing was unsealed, or nothing
+                of what was signed leaves.
+            SignerError: the worker's trouble. Nothing leaves; the bindings stay.
+        """
+        with self._one_at_a_time:
+            check_request(request, self.desk.group, int(self.clock()))
+            verdicts = check_items(request.items, self.desk.policy, self.journal.bound_to)
+            denied = {p: verdict for p, verdict in enumerate(verdicts) if verdict is not None}
+            approved = [item for p, item in enumerate(request.items) if p not in denied]
+            if not approved:
+                return self._reply(request, {}, denied)
+            intent = self.journal.intent(request.digest, approved, peer_uid)
+            try:
+                partials = self._have_signed(request, frozenset(denied))
+            except SignerError as error:
+                with contextlib.suppress(JournalError):
+                    self.journal.failed(intent, error.code)
+                raise
+            self.journal.released(intent, list(partials.values()))
+            return self._reply(request, partials, denied)
+
+    def _have_signed(self, request: SignRequest, skip: frozenset[int]) -> dict[int, bytes]:
+        """Hire a worker for the items not in `skip`; return their partials by position."""
+        group = self.desk.group
+        job = SignBatch(
+            token=self.token,
+            pin=self.pin,
+            network=group.network,
+            role=group.role,
+            group_public_key=bytes(group.public_key),
+            epoch=group.epoch,
+            index=int(self.desk.index),
+            public_share=bytes(self.desk.public_share),
+            policy=self.desk.policy.to_json(),
+            envelope=self.desk.envelope_text,
+            request=request.to_bytes().decode(),
+            skip=skip,
+            threads=self.threads,
+        )
+        seconds = BASE_SECONDS + SECONDS_PER_ITEM * len(request.items)
+        result = self.worker(job, environment=self.environment, seconds=seconds)
+        positions = [p for p in range(len(request.items)) if p not in skip]
+        entries = result.array("partials", low=0, high=len(request.items))
+        if len(entries) != len(positions):
+            raise WorkerError("the worker did not sign what it was told to")
+        self.on_work(result)
+        return {
+            position: parse_hex(entry, PARTIAL_BYTES, "worker's partial")
+            for position, entry in zip(positions, entries, strict=True)
+        }
+
+    def _reply(
+        self, request: SignRequest, partials: Mapping[int, bytes], denied: Mapping[int, Denial]
+    ) -> SignReply:
+        return SignReply(
+            request_digest=request.digest,
+            group_id=request.group_id,
+            epoch=request.epoch,
+            index=self.desk.index,
+            partials=tuple(partials.get(p) for p in range(len(request.items))),
+            denied=tuple(denied[p] for p in sorted(denied)),
+        )
+
+
+def module_environment(names: tuple[str, ...]) -> dict[str, str]:
+    """Return those of this process's variables that a token's module needs, and no other."""
+    return {
+        name: value
+        for name in names
+        if (value := os.environ.get(name)) is not None and len(value) <= _MAX_MODULE_VARIABLE
+    }

@@ -1,0 +1,159 @@
+"""The orders a person gives at his desk, each done by a worker and read back as a value."""
+
+import contextlib
+import os
+import termios
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from signer.custody.custodian import module_environment
+from signer.custody.jobs import (
+    Job,
+    ListTokens,
+    MakeCard,
+    SecretSource,
+    SetUpToken,
+    SplitKey,
+    TokenChoice,
+    VerifyShare,
+)
+from signer.custody.worker_process import run_worker
+from signer.errors import PinError
+from signer.hsm.profile import load_profile
+from signer.messages.card import Card
+from signer.messages.group_file import GroupFile
+from signer.strict import Fields
+
+_PERSON_SECONDS = 300.0  # a person types PINs and words meanwhile; tokens generate keys slowly
+_TTY = "/dev/tty"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRow:
+    """A present token, as `signer token list` shows it."""
+
+    label: str
+    serial: str
+    manufacturer: str
+    model: str
+    initialized: bool
+    pin_state: str  # ok, low, final try, locked
+    profile: str | None  # the profile that describes it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeysMade:
+    """What `signer token setup` found and did."""
+
+    made: tuple[str, ...]  # labels of keys that were absent
+    present: tuple[str, ...]  # labels of keys that were there before
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitResult:
+    """A group file and one sealed envelope for each holder, in index order."""
+
+    group: GroupFile
+    envelopes: tuple[bytes, ...]
+
+
+def list_tokens(token: TokenChoice) -> list[TokenRow]:
+    """List the tokens that the profile's module shows."""
+    result = _order(ListTokens(token=token), token)
+    rows = []
+    for entry in result.array("tokens", low=0, high=1000):
+        fields = Fields(entry, "token")
+        rows.append(
+            TokenRow(
+                label=fields.take("label"),
+                serial=fields.take("serial"),
+                manufacturer=fields.take("manufacturer"),
+                model=fields.take("model"),
+                initialized=fields.boolean("initialized"),
+                pin_state=fields.take("pin_state"),
+                profile=fields.take("profile"),
+            )
+        )
+        fields.done()
+    return rows
+
+
+def set_up_token(token: TokenChoice, pin_file: Path | None) -> KeysMade:
+    """Make the holder's keys where they are absent; never erases."""
+    with pin_source(pin_file) as (pin, terminals):
+        result = _order(SetUpToken(token=token, pin=pin), token, terminals)
+    return KeysMade(
+        made=tuple(result.array("made", low=0, high=8)),
+        present=tuple(result.array("present", low=0, high=8)),
+    )
+
+
+def make_card(token: TokenChoice, pin_file: Path | None, name: str, created: int) -> Card:
+    """Return the holder's card, signed on his token and verified here."""
+    with pin_source(pin_file) as (pin, terminals):
+        result = _order(MakeCard(token=token, pin=pin, name=name, created=created), token, terminals)
+    return Card.parse(result.take("card"), "card")
+
+
+def split_key(job: SplitKey, terminals: Sequence[int] = ()) -> SplitResult:
+    """Split a key; return the public group file and the sealed envelopes."""
+    result = run_worker(job, environment={}, seconds=_PERSON_SECONDS, terminals=terminals)
+    envelopes = tuple(
+        str(text).encode() for text in result.array("envelopes", low=1, high=len(job.cards))
+    )
+    return SplitResult(
+        group=GroupFile.parse(str(result.take("group")).encode()), envelopes=envelopes
+    )
+
+
+def verify_share(token: TokenChoice, pin_file: Path | None, group: bytes, envelope: bytes) -> int:
+    """Unseal a share on the token and prove it against the group file; return its index."""
+    with pin_source(pin_file) as (pin, terminals):
+        job = VerifyShare(token=token, pin=pin, group=_text(group), envelope=_text(envelope))
+        return _order(job, token, terminals).integer("index", low=1, high=2**16)
+
+
+@contextlib.contextmanager
+def pin_source(pin_file: Path | None) -> Iterator[tuple[SecretSource, tuple[int, ...]]]:
+    """Yield where the worker gets the PIN: the file, or this process's terminal.
+
+    Raises:
+        PinError: neither a file nor a terminal to ask on.
+    """
+    if pin_file is not None:
+        yield SecretSource(file=str(pin_file.absolute())), ()
+        return
+    with terminal("a PIN", "--pin-file FILE") as descriptor:
+        yield SecretSource(terminal=descriptor), (descriptor,)
+
+
+@contextlib.contextmanager
+def terminal(what: str, instead: str) -> Iterator[int]:
+    """Yield a descriptor of the terminal; its settings are as before afterwards."""
+    try:
+        descriptor = os.open(_TTY, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        raise PinError(f"no terminal to ask for {what} on", hint=f"give {instead}") from None
+    settings = termios.tcgetattr(descriptor)
+    try:
+        yield descriptor
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSANOW, settings)
+        os.close(descriptor)
+
+
+def _order(job: Job, token: TokenChoice, terminals: Sequence[int] = ()) -> Fields:
+    profile = load_profile(token.profile)
+    return run_worker(
+        job,
+        environment=module_environment(profile.environment),
+        seconds=_PERSON_SECONDS,
+        terminals=terminals,
+    )
+
+
+def _text(raw: bytes) -> str:
+    """Return file bytes as the text an order carries; what is not UTF-8 cannot parse anyway."""
+    return raw.decode("utf-8", errors="replace")
+

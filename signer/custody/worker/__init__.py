@@ -1,0 +1,5 @@
+"""What happens in a worker process and nowhere else: PINs, shares and the PKCS#11 module.
+
+`python -I -m signer.custody.worker` reads one order from standard input, writes one result to
+standard output and ends.
+"""

@@ -1,0 +1,138 @@
+"""Which tokens are there, and the one that is meant.
+
+A token is chosen by label or serial, never by slot number, which changes. Exactly one must match.
+"""
+
+from dataclasses import dataclass, field
+from typing import Self
+
+from pkcs11.constants import TokenFlag
+from pkcs11.exceptions import PKCS11Error
+from pkcs11.types import Slot
+
+from signer.errors import TokenAmbiguousError, TokenNotFoundError, UnknownTokenError
+from signer.hsm.module import Module
+from signer.hsm.profile import DeviceProfile, profile_names
+from signer.hsm.translate import translated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenInfo:
+    """What a token said of itself when it was asked; flags change, the rest does not."""
+
+    label: str
+    serial: str
+    manufacturer: str
+    model: str
+    initialized: bool
+    user_pin_set: bool
+    count_low: bool  # a wrong PIN was given since the last right one
+    final_try: bool  # one wrong PIN more locks it
+    locked: bool
+    protected_auth: bool  # the PIN is typed on the device
+    slot: Slot = field(repr=False, compare=False)
+
+    @classmethod
+    def read(cls, slot: Slot) -> Self:
+        """Ask the token in `slot`.
+
+        Raises:
+            PKCS11Error: or UnicodeError, of a token that does not answer in order.
+        """
+        token = slot.get_token()
+        flags = token.flags
+        return cls(
+            label=token.label,
+            serial=token.serial.decode("utf-8", "replace").strip("\0 "),
+            manufacturer=token.manufacturer_id,
+            model=token.model,
+            initialized=bool(flags & TokenFlag.TOKEN_INITIALIZED),
+            user_pin_set=bool(flags & TokenFlag.USER_PIN_INITIALIZED),
+            count_low=bool(flags & TokenFlag.USER_PIN_COUNT_LOW),
+            final_try=bool(flags & TokenFlag.USER_PIN_FINAL_TRY),
+            locked=bool(flags & TokenFlag.USER_PIN_LOCKED),
+            protected_auth=bool(flags & TokenFlag.PROTECTED_AUTHENTICATION_PATH),
+            slot=slot,
+        )
+
+    def describe(self) -> str:
+        """Return the token's name for messages, safe to print."""
+        name = ascii(self.label) if self.initialized else "not initialised"
+        return f"token {name} (serial {ascii(self.serial)[1:-1] or 'none'})"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSelector:
+    """Which token is meant; without either, the only one there is."""
+
+    label: str | None = None
+    serial: str | None = None
+
+    def matches(self, token: TokenInfo) -> bool:
+        """Tell whether `token` is meant; one not initialised is meant only by its serial."""
+        if self.serial is not None and token.serial != self.serial:
+            return False
+        if self.label is not None:
+            return token.initialized and token.label == self.label
+        return token.initialized or self.serial is not None
+
+    def describe(self) -> str:
+        """Return the choice in words."""
+        parts = [f"label {self.label!a}"] if self.label is not None else []
+        parts += [f"serial {self.serial!a}"] if self.serial is not None else []
+        return " and ".join(parts) or "any label"
+
+
+def list_tokens(module: Module) -> tuple[TokenInfo, ...]:
+    """Return every token that answers. A slot that does not is passed over.
+
+    Raises:
+        TokenError: the module itself does not answer.
+    """
+    with translated("listing tokens", f"module {str(module.path)!r}"):
+        slots = module.slots()
+    tokens = []
+    for slot in slots:
+        try:
+            tokens.append(TokenInfo.read(slot))
+        except (PKCS11Error, UnicodeError):
+            continue
+    return tuple(tokens)
+
+
+def find_token(module: Module, selector: TokenSelector) -> TokenInfo:
+    """Return the one token that `selector` means.
+
+    Raises:
+        TokenNotFoundError: none; says which are there.
+        TokenAmbiguousError: several; says their serials.
+    """
+    tokens = list_tokens(module)
+    found = [token for token in tokens if selector.matches(token)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        serials = ", ".join(ascii(token.serial) for token in found)
+        raise TokenAmbiguousError(
+            f"{len(found)} tokens have {selector.describe()}: serials {serials}",
+            hint="choose one with --serial",
+        )
+    there = ", ".join(token.describe() for token in tokens) or "none"
+    raise TokenNotFoundError(
+        f"no token has {selector.describe()}; present: {there}",
+        hint="plug it in, or see `signer token list`",
+    )
+
+
+def require_profile(token: TokenInfo, profile: DeviceProfile) -> None:
+    """Check that `profile` describes `token`, before anything is done to it.
+
+    Raises:
+        UnknownTokenError: it does not. The token was left unchanged.
+    """
+    if (token.manufacturer, token.model) != (profile.manufacturer, profile.model):
+        raise UnknownTokenError(
+            f"{token.describe()} is {token.model!a} by {token.manufacturer!a}, which "
+            f"profile {profile.name!r} does not describe; it was left unchanged",
+            hint=f"what works today: {', '.join(profile_names())}",
+        )

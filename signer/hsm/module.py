@@ -1,0 +1,239 @@
+"""A loaded PKCS#11 module.
+
+python-pkcs11 0.10 calls `C_Initialize(NULL)`, which tells SoftHSM, OpenSC and others that one
+thread will ever call them, and then releases the GIL around each call: two threads crash the
+process. `Module` initialises with CKF_OS_LOCKING_OK instead.
+
+Three calls go past the wrapper as well, because it would make Python objects that cannot be wiped
+of a PIN and of a shared secret: `login`, `logout` and `read_secret`.
+"""
+
+import atexit
+import ctypes
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from pkcs11 import _pkcs11, exceptions
+from pkcs11.constants import Attribute
+from pkcs11.types import Slot
+
+from signer.errors import ModuleError
+from signer.hsm.library import refuse, require_loadable
+from signer.hsm.profile import DeviceProfile
+from signer.secret import SecretBytes
+
+CKF_OS_LOCKING_OK = 2
+CKU_USER = 1
+_OK = 0
+_ALREADY_INITIALIZED = 0x191
+_BUFFER_TOO_SMALL = 0x150
+_UNAVAILABLE = ctypes.c_ulong(-1).value
+
+_Ulong, _Pointer = ctypes.c_ulong, ctypes.c_void_p
+_LOGIN_ERRORS: dict[int, type[exceptions.PKCS11Error]] = {
+    0x30: exceptions.DeviceError,
+    0x32: exceptions.DeviceRemoved,
+    0xA0: exceptions.PinIncorrect,
+    0xA1: exceptions.PinInvalid,
+    0xA2: exceptions.PinLenRange,
+    0xA3: exceptions.PinExpired,
+    0xA4: exceptions.PinLocked,
+    0xB3: exceptions.SessionHandleInvalid,
+    0xE0: exceptions.TokenNotPresent,
+    0x100: exceptions.UserAlreadyLoggedIn,
+    0x102: exceptions.UserPinNotInitialized,
+    0x104: exceptions.AnotherUserAlreadyLoggedIn,
+}
+
+
+class _InitializeArgs(ctypes.Structure):
+    """CK_C_INITIALIZE_ARGS."""
+
+    _fields_ = [
+        ("mutex_functions", _Pointer * 4),
+        ("flags", _Ulong),
+        ("reserved", _Pointer),
+    ]
+
+
+class _Attribute(ctypes.Structure):
+    """CK_ATTRIBUTE."""
+
+    _fields_ = [("type", _Ulong), ("value", _Pointer), ("length", _Ulong)]
+
+
+class _FunctionList(ctypes.Structure):
+    """The head of CK_FUNCTION_LIST, PKCS#11 2.40 section 3.6; the order is the interface."""
+
+    _fields_ = [
+        ("version", ctypes.c_ubyte * 2),
+        ("C_Initialize", ctypes.CFUNCTYPE(_Ulong, _Pointer)),
+        ("C_Finalize", ctypes.CFUNCTYPE(_Ulong, _Pointer)),
+        ("other_2_to_17", _Pointer * 16),
+        ("C_Login", ctypes.CFUNCTYPE(_Ulong, _Ulong, _Ulong, _Pointer, _Ulong)),
+        ("C_Logout", ctypes.CFUNCTYPE(_Ulong, _Ulong)),
+        ("other_20_to_23", _Pointer * 4),
+        (
+            "C_GetAttributeValue",
+            ctypes.CFUNCTYPE(_Ulong, _Ulong, _Ulong, ctypes.POINTER(_Attribute), _Ulong),
+        ),
+    ]
+
+
+class _Library(_pkcs11.lib):
+    """The wrapper's library, initialised for several threads."""
+
+    def __new__(cls, path: str, functions: Any) -> Self:
+        return super().__new__(cls, path)  # type: ignore[call-arg]
+
+    def __init__(self, path: str, functions: Any) -> None:
+        self._path = path
+        self._functions = functions
+        self._initialized_by: int | None = None
+        try:
+            super().__init__(path)
+        except BaseException:
+            self.finalize()
+            raise
+
+    def initialize(self) -> None:
+        """Initialise with locking; the wrapper's own constructor calls this."""
+        args = _InitializeArgs(flags=CKF_OS_LOCKING_OK)
+        value = self._functions.C_Initialize(ctypes.addressof(args))
+        if value == _ALREADY_INITIALIZED:  # by others, perhaps without locking
+            refuse(Path(self._path), "this process uses it already")
+        _check(value, {})
+        self._initialized_by = os.getpid()
+
+    def finalize(self) -> None:
+        """Finalise once, and only in the process that initialised."""
+        if self._initialized_by == os.getpid():
+            self._initialized_by = None
+            self._functions.C_Finalize(None)
+
+
+class Module:
+    """A PKCS#11 module, initialised. Use it in a `with` block, or it is finalised at exit."""
+
+    def __init__(self, path: Path, functions: Any, library: _Library) -> None:
+        self.path = path
+        self._functions = functions
+        self._library = library
+        atexit.register(self.close)
+
+    def slots(self) -> list[Slot]:
+        """Return the slots that hold a token."""
+        return self._library.get_slots(token_present=True)
+
+    def login(self, session: int, pin: SecretBytes) -> None:
+        """Log the user in on the session with handle `session`: one try, no copy of the PIN.
+
+        Raises:
+            PKCS11Error: the class that the wrapper would raise.
+        """
+        view = pin.expose()
+        buffer = (ctypes.c_char * len(view)).from_buffer(view)
+        _check(
+            self._functions.C_Login(session, CKU_USER, ctypes.addressof(buffer), len(view)),
+            _LOGIN_ERRORS,
+        )
+
+    def logout(self, session: int) -> None:
+        """Log the user out. Every session of this process on the token is logged out with it."""
+        self._functions.C_Logout(session)
+
+    def read_secret(self, session: int, key: int, max_bytes: int) -> SecretBytes:
+        """Return CKA_VALUE of object `key`, of whatever length up to `max_bytes`.
+
+        Raises:
+            PKCS11Error: the value is not readable, or longer.
+        """
+        with SecretBytes.zeros(max_bytes) as secret:
+            view = secret.expose()
+            buffer = (ctypes.c_char * max_bytes).from_buffer(view)
+            attribute = _Attribute(Attribute.VALUE, ctypes.addressof(buffer), max_bytes)
+            _check(
+                self._functions.C_GetAttributeValue(session, key, ctypes.byref(attribute), 1),
+                {0x11: exceptions.AttributeSensitive, _BUFFER_TOO_SMALL: exceptions.DataLenRange},
+            )
+            if attribute.length == _UNAVAILABLE or attribute.length > max_bytes:
+                raise exceptions.DataLenRange
+            return SecretBytes(view[: attribute.length])
+
+    def close(self) -> None:
+        """Finalise the module: all its sessions end, the token forgets the login."""
+        self._library.finalize()
+        atexit.unregister(self.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def locate_module(profile: DeviceProfile) -> Path:
+    """Return the first module of `profile` that is there.
+
+    Raises:
+        ModuleError: none is.
+    """
+    for path in profile.module_paths:
+        if path.is_file():
+            return path
+    raise ModuleError(
+        f"the PKCS#11 module of {profile.title} is not installed",
+        hint=f"install it (looked for {profile.module_paths[0]} and "
+        f"{len(profile.module_paths) - 1} other places), or name it with --module",
+    )
+
+
+def load_module(path: Path) -> Module:
+    """Load and initialise the PKCS#11 module at the absolute `path`.
+
+    Raises:
+        ModuleError: it is not there, writable by anybody, no library for this machine, no PKCS#11
+            module, or in use by this process already.
+    """
+    require_loadable(path)
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        refuse(path, f"cannot be loaded ({type(error).__name__})", hint="try `ldd` on it")
+    functions = _function_list(library, path)
+    try:
+        return Module(path, functions, _Library(str(path), functions))
+    except (exceptions.PKCS11Error, UnicodeError) as error:
+        refuse(
+            path,
+            f"cannot be initialised ({type(error).__name__})",
+            hint="see that the variables its profile names under `environment` are set",
+        )
+
+
+def _function_list(library: ctypes.CDLL, path: Path) -> Any:
+    try:
+        get_function_list = library.C_GetFunctionList
+    except AttributeError:
+        refuse(path, "a library, but no PKCS#11 module")
+    first, second = (ctypes.POINTER(_FunctionList)() for _ in range(2))
+    for pointer in (first, second):
+        if get_function_list(ctypes.byref(pointer)) != _OK or not bool(pointer):  # NULL
+            refuse(path, "gives no PKCS#11 function list")
+    if ctypes.addressof(first.contents) != ctypes.addressof(second.contents):
+        # p11-kit's proxy and client make a new, separate instance for each caller, so the wrapper
+        # and we would not speak to the same one.
+        refuse(path, "a p11-kit proxy or client", hint="name the token's own module instead")
+    return first.contents
+
+
+def _check(value: int, known: dict[int, type[exceptions.PKCS11Error]]) -> None:
+    if value != _OK:
+        raise known.get(value, exceptions.PKCS11Error)(f"return value {value:#x}")

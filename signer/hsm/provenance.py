@@ -1,0 +1,84 @@
+"""Whether a key was made on its token and cannot leave it, by the token's own word.
+
+CKA_LOCAL carries the weight: some modules answer the other two with TRUE whatever happened. It is
+the module's word to its holder. Only a vendor's attestation would convince somebody else.
+"""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pkcs11.constants import Attribute
+from pkcs11.exceptions import PKCS11Error
+from pkcs11.types import Object
+
+from signer.errors import ProvenanceError
+
+Attributes = Mapping[Attribute, Any]
+
+P256_PARAMS = bytes.fromhex("06082a8648ce3d030107")  # DER of the OID prime256v1
+
+_USAGES = (Attribute.SIGN, Attribute.DERIVE, Attribute.DECRYPT, Attribute.UNWRAP)
+_FLAGS = {
+    Attribute.LOCAL: True,
+    Attribute.ALWAYS_SENSITIVE: True,
+    Attribute.NEVER_EXTRACTABLE: True,
+    Attribute.SENSITIVE: True,
+    Attribute.EXTRACTABLE: False,
+    Attribute.PRIVATE: True,
+}
+
+
+PROVENANCE_ATTRIBUTES = (*_FLAGS, *_USAGES, Attribute.EC_PARAMS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """What the token says of a key. For the holder's card; exists only for a key that passed."""
+
+    local: bool
+    always_sensitive: bool
+    never_extractable: bool
+    extractable: bool
+
+
+def require_provenance(found: Attributes, usage: Attribute, *, what: str) -> Provenance:
+    """Check that a private key was made on the token, stays there, and does `usage` only.
+
+    Args:
+        found: what was read of PROVENANCE_ATTRIBUTES.
+        usage: the one thing the key may do, SIGN or DERIVE.
+        what: the key, for the message.
+
+    Raises:
+        ProvenanceError: naming the attribute that is not as it must be.
+    """
+    for attribute, wanted in (_FLAGS | {other: other is usage for other in _USAGES}).items():
+        # A usage that the token does not know is one that it does not offer.
+        said = found.get(attribute, False if attribute in _USAGES else "not told")
+        if said is not wanted:
+            raise ProvenanceError(
+                f"{what}: {attribute.name} is {said}, {wanted} is required",
+                hint="this key is not used: make a new one on a token initialised anew",
+            )
+    if found.get(Attribute.EC_PARAMS) != P256_PARAMS:
+        raise ProvenanceError(f"{what}: EC_PARAMS is not the curve P-256")
+    return Provenance(
+        local=found[Attribute.LOCAL],
+        always_sensitive=found[Attribute.ALWAYS_SENSITIVE],
+        never_extractable=found[Attribute.NEVER_EXTRACTABLE],
+        extractable=found[Attribute.EXTRACTABLE],
+    )
+
+
+def read_attributes(key: Object, attributes: Sequence[Attribute]) -> Attributes:
+    """Read all in one round trip; one by one where the token does not know one of them."""
+    try:
+        return key.get_attributes(list(attributes))
+    except PKCS11Error:
+        found = {}
+        for attribute in attributes:
+            with contextlib.suppress(PKCS11Error):
+                found[attribute] = key[attribute]
+        return found

@@ -1,0 +1,99 @@
+"""Signed files: DSSE v1 envelopes over exact bytes, one ECDSA P-256 signature by a token's key.
+
+https://github.com/secure-systems-lab/dsse/blob/v1.0.2/protocol.md. What is signed is PAE(type,
+payload), so bytes of one kind cannot pass for another. The signature is r ‖ s, 64 bytes, as PKCS#11
+gives it. Parse only what `payload_of` returns: those bytes, and no others, were signed.
+"""
+
+import base64
+import binascii
+import hashlib
+from dataclasses import dataclass
+from typing import Any, Self
+
+from signer.errors import SchemaError
+from signer.strict import Fields
+
+SIGNATURE_BYTES = 64
+POINT_BYTES = 65
+
+
+def pre_authentication_encoding(payload_type: str, payload: bytes) -> bytes:
+    """Return PAE(type, payload), the bytes that are signed."""
+    kind = payload_type.encode()
+    return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedFile:
+    """A DSSE envelope with one signature. Nothing in it is trusted before `payload_of`."""
+
+    payload_type: str
+    payload: bytes
+    key_id: bytes  # SHA-256 of the signer's 65-byte point; a hint, never an authority
+    signature: bytes  # r ‖ s
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the envelope as a JSON object."""
+        return {
+            "payloadType": self.payload_type,
+            "payload": base64.b64encode(self.payload).decode(),
+            "signatures": [
+                {"keyid": self.key_id.hex(), "sig": base64.b64encode(self.signature).decode()}
+            ],
+        }
+
+    @classmethod
+    def parse(cls, value: Any, what: str, *, payload_type: str, max_payload: int) -> Self:
+        """Take an envelope of exactly `payload_type` apart. Proves nothing about its signature."""
+        fields = Fields(value, what)
+        fields.constant("payloadType", payload_type)
+        payload = _base64(fields.take("payload"), f"{what}: payload", max_payload)
+        entries = fields.array("signatures", low=1, high=1)
+        fields.done()
+        entry = Fields(entries[0], f"{what}: signature")
+        key_id = entry.hex_bytes("keyid", 32)
+        signature = _base64(entry.take("sig"), f"{what}: sig", SIGNATURE_BYTES)
+        entry.done()
+        if len(signature) != SIGNATURE_BYTES:
+            raise SchemaError(f"{what}: a signature is {SIGNATURE_BYTES} bytes, r then s")
+        return cls(payload_type, payload, key_id, signature)
+
+    def signed_by(self, point: bytes) -> bool:
+        """Tell whether the key at `point` (65 bytes, uncompressed P-256) signed this file."""
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives import hashes
+        from cryptography.hazmat.primitives.asymmetric import ec, utils
+
+        if self.key_id != key_id_of(point):
+            return False
+        half = SIGNATURE_BYTES // 2
+        r, s = int.from_bytes(self.signature[:half]), int.from_bytes(self.signature[half:])
+        try:
+            key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
+            key.verify(
+                utils.encode_dss_signature(r, s),
+                pre_authentication_encoding(self.payload_type, self.payload),
+                ec.ECDSA(hashes.SHA256()),
+            )
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
+
+def key_id_of(point: bytes) -> bytes:
+    """Return the key id of a P-256 public key given as its 65-byte point."""
+    return hashlib.sha256(point).digest()
+
+
+def _base64(value: Any, what: str, max_bytes: int) -> bytes:
+    """Decode standard base64 with padding and nothing else: one text for one byte string."""
+    if not isinstance(value, str) or len(value) > 4 * (max_bytes // 3 + 1):
+        raise SchemaError(f"{what} must be base64 of at most {max_bytes} bytes")
+    try:
+        raw = base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        raise SchemaError(f"{what} is not base64") from None
+    if base64.b64encode(raw).decode() != value:
+        raise SchemaError(f"{what} is not canonical base64")
+    return raw

@@ -1,0 +1,184 @@
+"""The group file: the public record of one shared key. What every command takes.
+
+It contradicts itself or it is whole: the id is a digest of the constants, the group public key is
+the vector's constant term, indices run 1 to n, cards verify, no key stands twice. It does not prove
+who made it. For that, holders compare its fingerprint by voice (a certificate comes with
+ceremonies), and each proves his share against it (`signer share verify`).
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, Self
+
+from signer.bls.encoding import PublicKey
+from signer.errors import GroupFileError
+from signer.messages.card import Card
+from signer.messages.networks import Network
+from signer.strict import Fields, canonical, parse_hex, parse_object
+from signer.threshold.params import MAX_HOLDERS, ShareIndex, Threshold
+from signer.threshold.vector import VerificationVector
+
+MAX_BYTES = 4 * 1024 * 1024
+ROLES = ("withdrawal", "validator", "approval")
+ORIGINS = ("split",)  # how the key came to be shared; a split's dealer has held all of it
+MAX_EPOCH = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupFile:
+    """One shared key in one epoch."""
+
+    network: Network
+    role: str
+    epoch: int
+    origin: str
+    policy_digest: bytes
+    threshold: Threshold
+    vector: VerificationVector
+    cards: tuple[Card, ...]  # of holder 1, 2, … n
+
+    @property
+    def public_key(self) -> PublicKey:
+        """The group public key."""
+        return self.vector.group_public_key
+
+    @property
+    def group_id(self) -> bytes:
+        """32 bytes, the same in every epoch: a digest of network, role and group public key."""
+        return group_id_of(self.network, self.role, self.public_key)
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the canonical file; its fingerprint is what holders compare by voice."""
+        return hashlib.sha256(self.to_bytes()).digest()
+
+    @property
+    def indices(self) -> tuple[ShareIndex, ...]:
+        """The share indices 1 to n."""
+        return tuple(ShareIndex(i) for i in range(1, self.threshold.n + 1))
+
+    def card_of(self, index: int) -> Card:
+        """Return the card of holder `index`."""
+        return self.cards[index - 1]
+
+    @property
+    def withdrawal_credentials(self) -> bytes:
+        """32 bytes: 0x00 ‖ SHA-256(group public key)[1:], what this key's validators carry."""
+        return b"\0" + hashlib.sha256(self.public_key).digest()[1:]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the group file as a JSON object."""
+        return {
+            "type": "signer-group",
+            "version": 1,
+            "group": self.group_id.hex(),
+            "network": self.network.to_json(),
+            "role": self.role,
+            "epoch": self.epoch,
+            "origin": self.origin,
+            "policy_digest": self.policy_digest.hex(),
+            "threshold": self.threshold.t,
+            "holders_count": self.threshold.n,
+            "group_public_key": self.public_key.hex(),
+            "verification_vector": [bytes(point).hex() for point in self.vector.commitments],
+            "holders": [
+                {"index": index, "card": card.to_json()}
+                for index, card in enumerate(self.cards, start=1)
+            ],
+        }
+
+    def to_bytes(self) -> bytes:
+        """Return the canonical bytes, newline at the end."""
+        return canonical(self.to_json()) + b"\n"
+
+    @classmethod
+    def parse(cls, raw: bytes, what: str = "group file") -> Self:
+        """Read a group file and hold its parts against each other.
+
+        Raises:
+            SchemaError: not this format.
+            EncodingError: a key that is not a point of the group.
+            ThresholdParameterError: t and n do not make a threshold.
+            CardError: a card that does not hold.
+            GroupFileError: parts that contradict each other.
+        """
+        fields = Fields(parse_object(raw, what=what, max_bytes=MAX_BYTES), what)
+        fields.constant("type", "signer-group")
+        fields.constant("version", 1)
+        claimed_id = fields.hex_bytes("group", 32)
+        claimed_key = fields.hex_bytes("group_public_key", 48)
+        t = fields.integer("threshold", low=0, high=2**16)
+        n = fields.integer("holders_count", low=0, high=2**16)
+        threshold = Threshold(t, n)
+        commitments = fields.array("verification_vector", low=1, high=MAX_HOLDERS)
+        holders = fields.array("holders", low=1, high=MAX_HOLDERS)
+        if len(commitments) != t:
+            raise GroupFileError(f"{what}: {len(commitments)} commitments for a threshold of {t}")
+        if len(holders) != n:
+            raise GroupFileError(f"{what}: {len(holders)} holders where {n} are declared")
+        network = Network.parse(fields.nested("network"))
+        role = fields.choice("role", ROLES)
+        epoch = fields.integer("epoch", low=1, high=MAX_EPOCH)
+        origin = fields.choice("origin", ORIGINS)
+        policy_digest = fields.hex_bytes("policy_digest", 32)
+        fields.done()
+        group = cls(
+            network=network,
+            role=role,
+            epoch=epoch,
+            origin=origin,
+            policy_digest=policy_digest,
+            threshold=threshold,
+            vector=VerificationVector.parse(
+                [parse_hex(entry, 48, f"{what}: a commitment") for entry in commitments]
+            ),
+            cards=_cards(holders, what),
+        )
+        if group.public_key != claimed_key:
+            raise GroupFileError(f"{what}: the group public key is not the vector's first entry")
+        if group.group_id != claimed_id:
+            raise GroupFileError(f"{what}: the group id does not belong to these constants")
+        return group
+
+
+def group_id_of(network: Network, role: str, public_key: bytes) -> bytes:
+    """Return the group id that these constants have."""
+    constants = {
+        "type": "signer-group-id",
+        "version": 1,
+        "network": network.to_json(),
+        "role": role,
+        "group_public_key": bytes(public_key).hex(),
+    }
+    return hashlib.sha256(canonical(constants)).digest()
+
+
+def refuse_shared_keys(cards: tuple[Card, ...], what: str) -> None:
+    """Refuse a key that stands in two cards: two holders would be one, and one token two shares."""
+    seen: dict[bytes, str] = {}
+    for card in cards:
+        for point in (card.body.id_sign, card.body.kex):
+            if point in seen:
+                raise GroupFileError(
+                    f"{what}: holders {seen[point]!r} and {card.body.name!r} show the same key",
+                    hint="each holder needs a token and a card of his own",
+                )
+            seen[point] = card.body.name
+    names = [card.body.name for card in cards]
+    if len(set(names)) != len(names):
+        raise GroupFileError(f"{what}: two holders have the same name")
+
+
+def _cards(entries: list[Any], what: str) -> tuple[Card, ...]:
+    cards = []
+    for expected, entry in enumerate(entries, start=1):
+        fields = Fields(entry, f"{what}: holder {expected}")
+        index = fields.integer("index", low=0, high=2**16)
+        if index != expected:
+            raise GroupFileError(
+                f"{what}: holder {expected} has index {index}; indices run 1 to n in order"
+            )
+        cards.append(Card.parse(fields.take("card"), f"{what}: card of holder {expected}"))
+        fields.done()
+    refuse_shared_keys(tuple(cards), what)
+    return tuple(cards)

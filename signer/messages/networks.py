@@ -1,0 +1,156 @@
+"""Which chain a signature is for.
+
+The constants of a network decide the domain of a signature; a wrong fork version is the classic bug
+of this field. So they are pinned here, each with its source, or come from a file that may describe
+only a chain that is not built in, and that an agent pins by digest.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, Self
+
+from signer.errors import NetworkError
+from signer.strict import Fields, canonical, parse_object
+
+MAX_FILE_BYTES = 16 * 1024
+MAX_CHAIN_ID = 2**53 - 1
+
+_NAME = r"[a-z0-9][a-z0-9-]{0,31}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """The constants of one chain. Built in, or parsed; parsing is where borrowed identities stop."""
+
+    name: str
+    genesis_fork_version: bytes  # 4 bytes; the domain of BLSToExecutionChange and deposits
+    genesis_validators_root: bytes  # 32 bytes
+    capella_fork_version: bytes  # 4 bytes; the domain of voluntary exits (EIP-7044)
+    chain_id: int  # of the execution layer
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object of this network, as it stands in files of ours."""
+        return {
+            "name": self.name,
+            "genesis_fork_version": "0x" + self.genesis_fork_version.hex(),
+            "genesis_validators_root": "0x" + self.genesis_validators_root.hex(),
+            "capella_fork_version": "0x" + self.capella_fork_version.hex(),
+            "chain_id": self.chain_id,
+        }
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 over the canonical JSON of all constants, name included."""
+        return hashlib.sha256(canonical(self.to_json())).digest()
+
+    @property
+    def built_in(self) -> bool:
+        """Whether these are constants of ours and not of a file."""
+        return BUILT_IN.get(self.name) == self
+
+    @classmethod
+    def parse(cls, fields: Fields) -> Self:
+        """Take a network's constants from `fields`.
+
+        Raises:
+            SchemaError: a field missing, unknown or malformed.
+            NetworkError: the constants borrow the name or the chain of a built-in network.
+        """
+        network = cls(
+            name=fields.string("name", pattern=_NAME),
+            genesis_fork_version=_hex(fields, "genesis_fork_version", 4),
+            genesis_validators_root=_hex(fields, "genesis_validators_root", 32),
+            capella_fork_version=_hex(fields, "capella_fork_version", 4),
+            chain_id=fields.integer("chain_id", low=1, high=MAX_CHAIN_ID),
+        )
+        fields.done()
+        _refuse_borrowed(network, fields.what)
+        return network
+
+
+# Versions and chain ids: eth-clients/mainnet and eth-clients/hoodi, metadata/config.yaml
+# (GENESIS_FORK_VERSION, CAPELLA_FORK_VERSION, DEPOSIT_CHAIN_ID). Roots: eth-clients/mainnet
+# README.md; eth-clients/hoodi metadata/genesis_validators_root.txt. The same values stand in
+# ethstaker-deposit-cli 1.2.2 settings.py.
+MAINNET = Network(
+    name="mainnet",
+    genesis_fork_version=bytes.fromhex("00000000"),
+    genesis_validators_root=bytes.fromhex(
+        "4b363db94e286120d76eb905340fdd4e54bfe9f06bf33ff6cf5ad27f511bfe95"
+    ),
+    capella_fork_version=bytes.fromhex("03000000"),
+    chain_id=1,
+)
+HOODI = Network(
+    name="hoodi",
+    genesis_fork_version=bytes.fromhex("10000910"),
+    genesis_validators_root=bytes.fromhex(
+        "212f13fc4df078b6cb7db228f1c8307566dcecf900867401a92023d7ba99cb5f"
+    ),
+    capella_fork_version=bytes.fromhex("40000910"),
+    chain_id=560048,
+)
+BUILT_IN = {network.name: network for network in (MAINNET, HOODI)}
+
+
+def parse_network_file(raw: bytes, what: str = "network file") -> Network:
+    """Parse a custom network: `{"type": "signer-network", "version": 1, name, …}`.
+
+    Raises:
+        SchemaError: not this format.
+        NetworkError: it borrows a built-in network's name or chain.
+    """
+    fields = Fields(parse_object(raw, what=what, max_bytes=MAX_FILE_BYTES), what)
+    fields.constant("type", "signer-network")
+    fields.constant("version", 1)
+    network = Network.parse(fields)
+    if network.built_in:
+        raise NetworkError(
+            f"{what}: {network.name!r} is built in and needs no file",
+            hint=f"use --network {network.name} alone",
+        )
+    return network
+
+
+def find_network(name: str, custom: Network | None = None) -> Network:
+    """Return the built-in network `name`, or `custom` if that is its name.
+
+    Raises:
+        NetworkError: neither of them.
+    """
+    if custom is not None:
+        if custom.name != name:
+            raise NetworkError(f"the network file describes {custom.name!r}, not {name!r}")
+        return custom
+    try:
+        return BUILT_IN[name]
+    except KeyError:
+        known = ", ".join(sorted(BUILT_IN))
+        raise NetworkError(
+            f"unknown network {name[:40]!r}",
+            hint=f"built in: {known}; any other needs --network-file FILE",
+        ) from None
+
+
+def _hex(fields: Fields, name: str, size: int) -> bytes:
+    text = fields.string(name, pattern=f"0x[0-9a-f]{{{2 * size}}}")
+    return bytes.fromhex(text[2:])
+
+
+def _refuse_borrowed(network: Network, what: str) -> None:
+    """A chain has one name here and a name one chain: else journals and people are fooled."""
+    if network.built_in:
+        return
+    if not any(network.genesis_validators_root):
+        raise NetworkError(f"{what}: the genesis validators root is all zeros, no chain's")
+    if network.name in BUILT_IN:
+        raise NetworkError(
+            f"{what}: {network.name!r} is a built-in network and these are not its constants",
+            hint="give the custom network a name of its own",
+        )
+    for known in BUILT_IN.values():
+        if network.genesis_validators_root == known.genesis_validators_root:
+            raise NetworkError(
+                f"{what}: {network.name!r} carries the genesis validators root of {known.name}",
+                hint=f"a signature for it would be valid on {known.name}; correct the file",
+            )

@@ -1,0 +1,1 @@
+"""May this be signed? Decides, never stores. Pure."""

@@ -1,0 +1,230 @@
+"""The envelope: one share at rest, sealed to up to four token keys, bound to what it is a share of.
+
+Group, epoch, index, public share, role, policy digest and method are the associated data of every
+slot. So an envelope that is renamed, edited or moved to another group opens nowhere. The file is
+public: it is of no use without the token.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+from signer.errors import SealError
+from signer.sealing import hpke
+from signer.secret import SecretBytes
+from signer.strict import MAX_INTEGER, Fields, canonical, parse_object
+
+MAX_BYTES = 64 * 1024
+MAX_SLOTS = 4
+MAX_INDEX = 2**16 - 1
+SHARE_BYTES = 32
+ROLES = ("withdrawal", "validator", "approval")
+METHODS = ("hpke-p256",)
+
+_INFO = b"signer/envelope/v1"
+_WRONG_FILE = "take the envelope that belongs to this group file"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binding:
+    """What a share is a share of. Public; the envelope opens under exactly this."""
+
+    group: bytes  # 32-byte id of the group
+    epoch: int  # generation of shares, from 0
+    index: int  # share index, from 1
+    public_share: bytes  # 48-byte G1 point; this room does not look inside
+    role: str  # one of ROLES
+    policy_digest: bytes  # SHA-256 of the policy the worker enforces
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be written and read back."""
+        sizes = (len(self.group), len(self.public_share), len(self.policy_digest))
+        if sizes != (32, 48, 32):
+            raise ValueError(f"binding with sizes {sizes}, (32, 48, 32) are expected")
+        if not 0 <= self.epoch <= MAX_INTEGER or not 1 <= self.index <= MAX_INDEX:
+            raise ValueError(f"binding with epoch {self.epoch}, index {self.index}")
+        if self.role not in ROLES:
+            raise ValueError(f"binding with role {self.role!r}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as they stand in an envelope."""
+        return {
+            "group": self.group.hex(),
+            "epoch": self.epoch,
+            "index": self.index,
+            "public_share": self.public_share.hex(),
+            "role": self.role,
+            "policy_digest": self.policy_digest.hex(),
+        }
+
+    @classmethod
+    def take(cls, source: Fields) -> Self:
+        """Take the fields of a binding from `source`."""
+        return cls(
+            group=source.hex_bytes("group", 32),
+            epoch=source.integer("epoch", low=0, high=MAX_INTEGER),
+            index=source.integer("index", low=1, high=MAX_INDEX),
+            public_share=source.hex_bytes("public_share", 48),
+            role=source.choice("role", ROLES),
+            policy_digest=source.hex_bytes("policy_digest", 32),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One recipient's way to the share."""
+
+    method: str  # one of METHODS
+    recipient: bytes  # 65-byte point of the token's receiving key
+    enc: bytes  # 65 bytes
+    ciphertext: bytes  # 48 bytes: share and tag
+
+    def to_json(self) -> dict[str, str]:
+        """Return the slot as it stands in an envelope."""
+        return {
+            "method": self.method,
+            "recipient": self.recipient.hex(),
+            "enc": self.enc.hex(),
+            "ciphertext": self.ciphertext.hex(),
+        }
+
+    @classmethod
+    def parse(cls, value: Any, what: str) -> Self:
+        """Read a slot strictly."""
+        source = Fields(value, what)
+        slot = cls(
+            method=source.choice("method", METHODS),
+            recipient=source.hex_bytes("recipient", hpke.POINT_BYTES),
+            enc=source.hex_bytes("enc", hpke.POINT_BYTES),
+            ciphertext=source.hex_bytes("ciphertext", SHARE_BYTES + hpke.TAG_BYTES),
+        )
+        source.done()
+        return slot
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A binding and its slots."""
+
+    binding: Binding
+    slots: tuple[Slot, ...]
+
+    @property
+    def recipients(self) -> tuple[bytes, ...]:
+        """The token keys that open it, 65 bytes each."""
+        return tuple(slot.recipient for slot in self.slots)
+
+    def to_bytes(self) -> bytes:
+        """Return the bytes of the envelope's file."""
+        head = {"type": "signer-envelope", "version": 1}
+        slots = {"slots": [slot.to_json() for slot in self.slots]}
+        return canonical(head | self.binding.to_json() | slots) + b"\n"
+
+    @classmethod
+    def parse(cls, raw: bytes, what: str = "envelope") -> Self:
+        """Read the bytes of an envelope's file. Parsing proves nothing; unsealing does.
+
+        Raises:
+            SchemaError: not an envelope.
+            SealError: E_ENVELOPE: two slots for one token key.
+        """
+        source = Fields(parse_object(raw, what=what, max_bytes=MAX_BYTES), what)
+        source.constant("type", "signer-envelope")
+        source.constant("version", 1)
+        binding = Binding.take(source)
+        values = source.array("slots", low=1, high=MAX_SLOTS)
+        source.done()
+        slots = tuple(
+            Slot.parse(value, f"{what}: slot {number}") for number, value in enumerate(values, 1)
+        )
+        if len({slot.recipient for slot in slots}) != len(slots):
+            raise SealError(f"{what}: two slots are for one token key", code="E_ENVELOPE")
+        return cls(binding, slots)
+
+
+def seal_share(
+    share: SecretBytes,
+    binding: Binding,
+    recipients: Sequence[bytes],
+    random_bytes: Callable[[int], bytes],
+) -> Envelope:
+    """Seal a 32-byte share to one to four token keys, given by their public points.
+
+    Raises:
+        EncodingError: a recipient is not a point of P-256.
+        SealError: E_ENVELOPE: no recipient, too many, or one of them twice.
+    """
+    if len(share) != SHARE_BYTES:
+        raise ValueError(f"a share has {SHARE_BYTES} bytes, not {len(share)}")
+    if not 1 <= len(recipients) <= MAX_SLOTS or len(set(recipients)) != len(recipients):
+        raise SealError(
+            f"an envelope is for 1 to {MAX_SLOTS} different token keys", code="E_ENVELOPE"
+        )
+    method = METHODS[0]
+    aad = _associated_data(binding, method)
+    slots = []
+    for recipient in recipients:
+        sealed = hpke.seal(recipient, _INFO, aad, share, random_bytes)
+        slots.append(Slot(method, recipient, sealed.enc, sealed.ciphertext))
+    if len({slot.enc for slot in slots}) != len(slots):
+        raise SealError("the random source repeats itself; nothing was written")
+    return Envelope(binding, tuple(slots))
+
+
+def unseal_share(
+    envelope: Envelope,
+    expected: Binding,
+    recipient_point: bytes,
+    ecdh: Callable[[bytes], SecretBytes],
+) -> SecretBytes:
+    """Return the 32-byte share, if `envelope` is the `expected` one and this token opens it.
+
+    Raises:
+        SealError: E_ENVELOPE: of another group, epoch, index, …, or for other tokens. E_UNSEAL: an
+            altered envelope.
+    """
+    _require_binding(envelope.binding, expected)
+    slot = next((slot for slot in envelope.slots if slot.recipient == recipient_point), None)
+    if slot is None:
+        theirs = ", ".join(key_fingerprint(point) for point in envelope.recipients)
+        raise SealError(
+            f"the envelope is for token key {theirs}; this token's is "
+            f"{key_fingerprint(recipient_point)}",
+            hint="plug in the token that the share was sealed to",
+            code="E_ENVELOPE",
+        )
+    return hpke.open_sealed(
+        slot.enc,
+        slot.ciphertext,
+        recipient_point,
+        _INFO,
+        _associated_data(expected, slot.method),
+        ecdh,
+    )
+
+
+def key_fingerprint(point: bytes) -> str:
+    """Return the first 8 bytes of a public point's SHA-256 as four groups of four hex digits."""
+    digits = hashlib.sha256(point).hexdigest()
+    return " ".join(digits[i : i + 4] for i in range(0, 16, 4))
+
+
+def _require_binding(found: Binding, expected: Binding) -> None:
+    """Compare field by field before the token is asked, to say which one differs."""
+    for field in fields(Binding):
+        ours, theirs = getattr(expected, field.name), getattr(found, field.name)
+        if ours != theirs:
+            raise SealError(
+                f"envelope: field {field.name!r} is {_short(theirs)}, {_short(ours)} is expected",
+                hint=_WRONG_FILE,
+                code="E_ENVELOPE",
+            )
+
+
+def _associated_data(binding: Binding, method: str) -> bytes:
+    return canonical(binding.to_json() | {"type": "signer-envelope/v1", "method": method})
+
+
+def _short(value: bytes | int | str) -> str:
+    return value.hex()[:16] + "…" if isinstance(value, bytes) else str(value)

@@ -1,0 +1,1 @@
+"""Ready pools on SoftHSM, for demo, tests and benchmarks. SoftHSM protects nothing."""

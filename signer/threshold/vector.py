@@ -1,0 +1,74 @@
+"""The verification vector: commitments to the polynomial whose values are the shares (Feldman)."""
+
+from collections.abc import Sequence
+from typing import Self
+
+from signer.bls.encoding import PublicKey
+from signer.bls.points import g1_polynomial_at
+from signer.errors import EncodingError, ThresholdParameterError
+from signer.threshold.params import MAX_HOLDERS, MIN_THRESHOLD, ShareIndex
+
+
+class VerificationVector:
+    """t commitments Cₖ = aₖ·G. C₀ is the group public key; Σ xᵏ·Cₖ is the public share of x."""
+
+    __slots__ = ("_public_shares", "commitments")
+
+    def __init__(self, commitments: Sequence[PublicKey]) -> None:
+        """Take the commitments in the order of their powers.
+
+        Raises:
+            ThresholdParameterError: their number is no threshold.
+        """
+        if not MIN_THRESHOLD <= len(commitments) <= MAX_HOLDERS:
+            raise ThresholdParameterError(
+                f"verification vector: {len(commitments)} commitments, "
+                f"{MIN_THRESHOLD} to {MAX_HOLDERS} are possible"
+            )
+        self.commitments = tuple(PublicKey(commitment) for commitment in commitments)
+        self._public_shares: dict[ShareIndex, PublicKey] = {}
+
+    @classmethod
+    def parse(cls, encoded: Sequence[bytes]) -> Self:
+        """Decode 48-byte commitments.
+
+        Raises:
+            EncodingError: one is not a point of the group, or is infinity.
+            ThresholdParameterError: their number is no threshold.
+        """
+        return cls([PublicKey(entry) for entry in encoded])
+
+    @property
+    def threshold(self) -> int:
+        """How many partials a signature takes: t."""
+        return len(self.commitments)
+
+    @property
+    def group_public_key(self) -> PublicKey:
+        """The key under which combined signatures verify."""
+        return self.commitments[0]
+
+    def public_share(self, index: ShareIndex) -> PublicKey:
+        """Return the key under which partials of share `index` verify.
+
+        Raises:
+            EncodingError: it is infinity; no honest dealer makes such a vector.
+        """
+        known = self._public_shares.get(index)
+        if known is not None:
+            return known
+        point = g1_polynomial_at([entry.affine for entry in self.commitments], ShareIndex(index))
+        if point is None:
+            raise EncodingError(f"verification vector: the public share of {index} is infinity")
+        return self._public_shares.setdefault(index, PublicKey.from_affine(point))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, VerificationVector):
+            return NotImplemented
+        return self.commitments == other.commitments
+
+    def __hash__(self) -> int:
+        return hash(self.commitments)
+
+    def __repr__(self) -> str:
+        return f"VerificationVector(t={self.threshold}, {self.group_public_key!r})"

@@ -1,0 +1,191 @@
+"""A whole pool in memory: cards with software keys, a split key, agents whose faults are set by name.
+
+Everything public is real (cards verify, the vector commits to the shares), so the code under test
+cannot tell it from a pool on tokens.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, utils
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from signer.bls.scalar import SecretScalar
+from signer.client import AgentStatus
+from signer.errors import AgentError, DeniedError
+from signer.messages.address import ExecutionAddress
+from signer.messages.card import PAYLOAD_TYPE, Card, CardBody
+from signer.messages.dsse import pre_authentication_encoding
+from signer.messages.group_file import GroupFile
+from signer.messages.networks import MAINNET, Network
+from signer.messages.reply import Denial, SignReply
+from signer.messages.request import SignRequest
+from signer.policy.policy import Policy
+from signer.threshold.params import ShareIndex, Threshold
+from signer.threshold.partial import sign_partials
+from signer.threshold.share import split
+
+KEY = bytes.fromhex("068dce0c90cb428ab37a74af0191eac49648035f1aaef077734b91e05985ec55")  # m/…/0/0
+ADDRESS = ExecutionAddress.parse("0x8c1Ff978036F2e9d7CC382Eff7B4c8c53C22ac15")
+OTHER = ExecutionAddress.parse("0x52908400098527886E0F7030069857D2E4169EE7")
+NOW = 1_800_000_000
+
+
+def seeded(seed: int) -> Callable[[int], bytes]:
+    """Return a source of bytes that is the same in every run."""
+    return random.Random(seed).randbytes
+
+
+def make_card(name: str, **changes: object) -> Card:
+    """Return a card signed by a software key; `changes` replace fields of its body."""
+    identity, receiving = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    fields: dict[str, object] = {
+        "name": name,
+        "id_sign": _point(identity),
+        "kex": _point(receiving),
+        "manufacturer": "Simulated",
+        "model": "In memory",
+        "serial_sha256": bytes(32),
+        "profile": "softhsm2",
+        "created": NOW,
+    }
+    body = CardBody(**(fields | changes))  # type: ignore[arg-type]
+    return Card.seal_of(body, sign_with(identity, body.to_payload()))
+
+
+def sign_with(key: ec.EllipticCurvePrivateKey, payload: bytes) -> bytes:
+    """Return r ‖ s over the card payload, as a token would."""
+    signed = pre_authentication_encoding(PAYLOAD_TYPE, payload)
+    r, s = utils.decode_dss_signature(key.sign(signed, ec.ECDSA(hashes.SHA256())))
+    return r.to_bytes(32) + s.to_bytes(32)
+
+
+def _point(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+
+
+@dataclass
+class SimulatedPool:
+    """A group and everybody's share."""
+
+    group: GroupFile
+    policy: Policy
+    shares: dict[int, bytes]  # published test key: no secret
+
+    @classmethod
+    def new(
+        cls, t: int = 3, n: int = 5, *, network: Network = MAINNET, role: str = "withdrawal",
+        epoch: int = 1, seed: int = 1,
+    ) -> "SimulatedPool":  # fmt: skip
+        """Split the test key t of n."""
+        policy = Policy(labels={ADDRESS: "treasury"})
+        with SecretScalar.from_big_endian(KEY) as key:
+            vector, shares = split(key, Threshold(t, n), seeded(seed))
+        group = GroupFile(
+            network=network,
+            role=role,
+            epoch=epoch,
+            origin="split",
+            policy_digest=policy.digest,
+            threshold=Threshold(t, n),
+            vector=vector,
+            cards=tuple(make_card(f"holder {i}") for i in range(1, n + 1)),
+        )
+        plain = {}
+        for share in shares:
+            with share, share.scalar.to_big_endian() as scalar:
+                plain[int(share.index)] = bytes(scalar.expose())
+        return cls(group, policy, plain)
+
+    def request(
+        self, *validators: int, to: ExecutionAddress = ADDRESS, expires: int = NOW + 3600
+    ) -> SignRequest:
+        """Return a request that pays `validators` to `to`."""
+        return SignRequest.new(self.group, [(index, to) for index in validators], expires=expires)
+
+    def partials(self, index: int, request: SignRequest) -> list[bytes]:
+        """Return the true partials of holder `index`."""
+        group = self.group
+        roots = request.signing_roots(group.network, group.public_key)
+        with SecretScalar.from_big_endian(self.shares[index]) as scalar:
+            public_share = group.vector.public_share(ShareIndex(index))
+            signed = sign_partials(scalar, roots, public_share, random_bytes=seeded(2))
+        return [bytes(partial) for partial in signed]
+
+    def reply(self, index: int, request: SignRequest) -> SignReply:
+        """Return the true reply of holder `index`."""
+        return SignReply(
+            request_digest=request.digest,
+            group_id=request.group_id,
+            epoch=request.epoch,
+            index=ShareIndex(index),
+            partials=tuple(self.partials(index, request)),
+            denied=(),
+        )
+
+    def agents(self) -> "list[SimulatedAgent]":
+        """Return an honest agent for each holder."""
+        return [SimulatedAgent(self, index) for index in sorted(self.shares)]
+
+
+@dataclass
+class SimulatedAgent:
+    """An agent in memory. Set a fault and it has it."""
+
+    pool: SimulatedPool
+    index: int
+    claims: int | None = None  # another share index than its own
+    dead: bool = False
+    mute_after_status: bool = False
+    seconds: float = 0.0
+    denies_all: str = ""  # a code
+    denies: frozenset[int] = frozenset()  # validators
+    tamper: Callable[[list[bytes]], list[bytes]] | None = None
+    asked: int = field(default=0, init=False)
+
+    def __str__(self) -> str:
+        return f"agent-{self.index}"
+
+    async def status(self) -> AgentStatus:
+        """Tell who this is."""
+        if self.dead:
+            raise AgentError("no such socket", code="E_UNREACHABLE")
+        group = self.pool.group
+        return AgentStatus(
+            group_id=group.group_id,
+            network=group.network.name,
+            epoch=group.epoch,
+            index=ShareIndex(self.claims or self.index),
+            holder=f"holder {self.index}",
+            policy_digest=group.policy_digest,
+            busy=False,
+            document={},
+        )
+
+    async def sign(self, request: SignRequest, *, seconds: float) -> SignReply:
+        """Answer, or do what the faults say."""
+        self.asked += 1
+        if self.mute_after_status or self.seconds > seconds:
+            await asyncio.sleep(seconds)
+            raise AgentError("no answer", code="E_TIMEOUT")
+        await asyncio.sleep(self.seconds)
+        if self.denies_all:
+            raise DeniedError("no", code=self.denies_all)
+        partials = self.pool.partials(self.index, request)
+        if self.tamper is not None:
+            partials = self.tamper(partials)
+        denied = [item[0] for item in request.items if item[0] in self.denies]
+        return SignReply(
+            request_digest=request.digest,
+            group_id=request.group_id,
+            epoch=request.epoch,
+            index=ShareIndex(self.claims or self.index),
+            partials=tuple(
+                None if item[0] in self.denies else partial
+                for item, partial in zip(request.items, partials, strict=True)
+            ),
+            denied=tuple(Denial(index, "E_TARGET", "not allowed") for index in denied),
+        )

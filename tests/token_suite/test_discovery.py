@@ -1,0 +1,150 @@
+"""Exactly one token, or an error that says what to do."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pkcs11 import exceptions
+
+from signer.errors import TokenAmbiguousError, TokenError, TokenNotFoundError, UnknownTokenError
+from signer.hsm.discovery import TokenSelector, find_token, list_tokens, require_profile
+from signer.hsm.module import load_module
+from signer.hsm.session import open_session
+
+P11_KIT_TRUST = Path("/usr/lib/x86_64-linux-gnu/pkcs11/p11-kit-trust.so")
+
+
+@pytest.mark.softhsm
+def test_the_only_token(softhsm: Any, softhsm_module: Any) -> None:
+    token = find_token(softhsm_module, TokenSelector())
+    assert (token.label, token.manufacturer) == ("desk", "SoftHSM project")
+    assert token.initialized
+    assert token.user_pin_set
+    flags = (token.locked, token.final_try, token.count_low, token.protected_auth)
+    assert flags == (False,) * 4
+    for selector in (
+        TokenSelector("desk"),
+        TokenSelector(serial=token.serial),
+        TokenSelector("desk", token.serial),
+    ):
+        assert find_token(softhsm_module, selector) == token
+    require_profile(token, softhsm.profile)
+
+
+@pytest.mark.softhsm
+@pytest.mark.case("T4", "token absent: says which are there")
+@pytest.mark.parametrize(
+    "selector",
+    [
+        TokenSelector("Desk"),
+        TokenSelector(serial="0"),
+        TokenSelector("desk", "0"),
+        TokenSelector(""),
+    ],
+)
+def test_absent(softhsm_module: Any, selector: TokenSelector) -> None:
+    with pytest.raises(TokenNotFoundError, match="'desk'"):
+        find_token(softhsm_module, selector)
+
+
+@pytest.mark.softhsm
+@pytest.mark.case("T4", "two tokens with one label, or no choice among two")
+def test_two_with_one_label(softhsm: Any) -> None:
+    softhsm.add_token("desk")
+    softhsm.add_token("desk")
+    with softhsm.load() as module:
+        serials = [token.serial for token in list_tokens(module) if token.initialized]
+        for selector in (TokenSelector("desk"), TokenSelector()):
+            with pytest.raises(TokenAmbiguousError, match="2 tokens") as caught:
+                find_token(module, selector)
+            assert "--serial" in caught.value.hint
+            assert all(serial in caught.value.message for serial in serials)
+        for serial in serials:
+            assert find_token(module, TokenSelector("desk", serial)).serial == serial
+
+
+@pytest.mark.softhsm
+@pytest.mark.case("X150", "SoftHSM's free slot: not chosen unasked, and says how to initialise")
+def test_free_slot(softhsm: Any) -> None:
+    with softhsm.load() as module:
+        (token,) = list_tokens(module)
+        assert not token.initialized
+        with pytest.raises(TokenNotFoundError, match="not initialised"):
+            find_token(module, TokenSelector())
+        with (
+            pytest.raises(TokenError) as caught,
+            open_session(module, token, softhsm.profile, softhsm.pin_file()),
+        ):
+            pass
+        assert softhsm.profile.initialise in caught.value.hint
+
+
+@pytest.mark.softhsm
+@pytest.mark.case("X173", "token that the profile does not describe: named, left unchanged")
+@pytest.mark.parametrize("field", ["manufacturer", "model"])
+def test_unknown_token(softhsm: Any, softhsm_module: Any, field: str) -> None:
+    def content() -> list[tuple[str, bytes]]:
+        files = sorted(path for path in (softhsm.folder / "tokens").rglob("*") if path.is_file())
+        return [(str(path), path.read_bytes()) for path in files]
+
+    before = content()
+    token = find_token(softhsm_module, TokenSelector("desk"))
+    other = dataclasses.replace(softhsm.profile, name="other", **{field: "Other"})
+    with pytest.raises(UnknownTokenError) as caught:
+        require_profile(token, other)
+    line = caught.value.line()
+    assert "SoftHSM v2" in line
+    assert "left unchanged" in line
+    assert "softhsm2" in line
+    assert content() == before
+
+
+@pytest.mark.skipif(not P11_KIT_TRUST.exists(), reason="p11-kit is not installed")
+@pytest.mark.case("X173", "p11-kit's trust store, a real token that no profile describes")
+def test_trust_store_is_unknown(fake_desk: Any) -> None:
+    with load_module(P11_KIT_TRUST) as module:
+        tokens = list_tokens(module)
+        assert tokens
+        for token in tokens:
+            with pytest.raises(UnknownTokenError):
+                require_profile(token, fake_desk.profile)
+
+
+@pytest.mark.case("X174", "one broken slot does not hide the others")
+@pytest.mark.parametrize(
+    "error",
+    [
+        exceptions.DeviceError(),
+        exceptions.TokenNotRecognised(),
+        UnicodeDecodeError("x", b"", 0, 0, ""),
+    ],
+)
+def test_broken_slot(fake_desk: Any, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    class Broken:
+        def get_token(self) -> None:
+            raise error
+
+    good = fake_desk.module
+    monkeypatch.setattr(good, "slots", lambda: [Broken(), good, Broken()])
+    assert [token.label for token in list_tokens(good.as_module())] == ["desk"]
+
+
+@pytest.mark.case("X174", "module that cannot list its slots")
+def test_broken_module(fake_desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slots() -> None:
+        raise exceptions.GeneralError
+
+    monkeypatch.setattr(fake_desk.module, "slots", slots)
+    with pytest.raises(TokenError, match="listing tokens on module"):
+        list_tokens(fake_desk.module.as_module())
+
+
+@pytest.mark.case("X175", "token label with escapes, newlines, right-to-left marks")
+def test_labels_are_safe_to_print(fake_desk: Any) -> None:
+    fake_desk.module.label = "a\x1b[31m\n\u202eb"
+    module = fake_desk.module.as_module()
+    with pytest.raises(TokenNotFoundError) as caught:
+        find_token(module, TokenSelector("\u202ex\n"))
+    assert caught.value.message.isascii()
+    assert caught.value.message.isprintable()
