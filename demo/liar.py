@@ -1,7 +1,7 @@
 """A lying agent: speaks for a real one and turns each of its partials into another valid point.
 
-`python -m demo.liar REAL_SOCKET LYING_SOCKET`. It flips the sign bit of the compressed point, so the
-partial is well formed and in the right group, and still not a signature of this holder's.
+`python -m demo.liar REAL_SOCKET LYING_SOCKET`. It flips the sign bit of the compressed point, so
+the partial is well formed and in the right group, and still no signature of this holder's.
 """
 
 import asyncio

@@ -1,10 +1,11 @@
-"""Verify the result with py_ecc alone: nothing of this project computes a root or a pairing here."""
+"""Verify the result with py_ecc alone: nothing of this project computes roots or pairings."""
 
 import hashlib
 import json
 from pathlib import Path
 
-from py_ecc.bls import G2ProofOfPossession
+from eth_typing import BLSPubkey, BLSSignature
+from py_ecc.bls.ciphersuites import G2ProofOfPossession
 
 _MAINNET_GENESIS_FORK_VERSION = bytes(4)
 _DOMAIN_BLS_TO_EXECUTION_CHANGE = bytes.fromhex("0a000000")
@@ -23,7 +24,7 @@ def verify_file(path: Path) -> int:
         root = bytes.fromhex(entry["metadata"]["genesis_validators_root"][2:])
         signature = bytes.fromhex(entry["signature"][2:])
         signed = _signing_root(message, key, root)
-        if not G2ProofOfPossession.Verify(key, signed, signature):
+        if not G2ProofOfPossession.Verify(BLSPubkey(key), signed, BLSSignature(signature)):
             raise AssertionError(f"validator {message['validator_index']}: does not verify")
     return len(entries)
 

@@ -1,6 +1,7 @@
 """Ask agents for partials until the request is signed: t of them, and another for each that fails.
 
-Every agent is asked at once who it is, which is cheap and finds the dead. Then t are asked to sign.
+Every agent is asked at once who it is, which is cheap and finds the dead. Then t are asked to sign,
+those with the lowest share indices of all who answered within a second.
 One that is dead, denies, or turns out to have lied is replaced by the next; one that is slow is not
 waited for alone: after `patience` seconds the next is asked as well, and whoever answers first
 counts.
@@ -17,6 +18,8 @@ from signer.errors import AgentError, DeniedError, SignerError
 from signer.messages.group_file import GroupFile
 from signer.messages.reply import SignReply
 from signer.messages.request import SignRequest
+
+_ROLL_CALL_SECONDS = 1.0
 
 
 class Agent(Protocol):
@@ -59,76 +62,78 @@ class Gathering:
     on_reply: Callable[[str, SignReply], None] = lambda source, reply: None
     on_change: Callable[[], None] = lambda: None
     failures: list[Failure] = field(default_factory=list)
+    _meeting: set["asyncio.Task[None]"] = field(default_factory=set)
+    _willing: list[tuple[Agent, AgentStatus]] = field(default_factory=list)
+    _asked: dict["asyncio.Task[None]", int] = field(default_factory=dict)  # to share index
 
     async def run(self) -> None:
         """Ask until everything that can be signed is signed, or nobody is left to ask."""
         if self._finished():
             return
-        met: set[asyncio.Task[tuple[Agent, AgentStatus] | None]] = {
-            asyncio.create_task(self._meet(agent)) for agent in self.agents
-        }
-        asked: dict[asyncio.Task[None], int] = {}  # with the share index each one answers for
-        willing: list[tuple[Agent, AgentStatus]] = []
-        hedges = self.asking.spares
+        self._meeting = {asyncio.create_task(self._meet(agent)) for agent in self.agents}
         try:
-            while True:
-                self._ask_next(willing, asked, hedges)
-                if not (met or asked):
-                    break
-                done, _ = await asyncio.wait(
-                    met | asked.keys(),
-                    timeout=self.asking.patience if asked else None,
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-                if not done:
-                    hedges += 1
-                for task in done & met:
-                    if (friend := task.result()) is not None:
-                        willing.append(friend)
-                for answered in done & asked.keys():
-                    del asked[answered]
-                    answered.result()
-                met -= done
-                if self._finished():
-                    return
+            if self._meeting:
+                await asyncio.wait(self._meeting, timeout=_ROLL_CALL_SECONDS)
+            await self._ask_all()
+            if self.tally.open_positions():
+                self.tally.combine()  # too few for a signature, yet a liar among them is named
         finally:
-            for task in met | asked.keys():
+            pending = (*self._meeting, *self._asked)
+            for task in pending:
                 task.cancel()
-            await asyncio.gather(*met, *asked, return_exceptions=True)
+            await asyncio.gather(*pending, return_exceptions=True)
 
-    def _ask_next(
-        self,
-        willing: list[tuple[Agent, AgentStatus]],
-        asked: "dict[asyncio.Task[None], int]",
-        hedges: int,
-    ) -> None:
+    async def _ask_all(self) -> None:
+        beyond = self.asking.spares  # how many are asked beside those that are needed
+        while True:
+            self._forget_finished_tasks()
+            self._ask_next(beyond)
+            if not (self._meeting or self._asked):
+                return
+            done, _ = await asyncio.wait(
+                self._meeting | self._asked.keys(),
+                timeout=self.asking.patience if self._asked else None,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if not done:
+                beyond += 1
+            elif self._finished():
+                return
+
+    def _forget_finished_tasks(self) -> None:
+        for task in [task for task in (*self._meeting, *self._asked) if task.done()]:
+            self._meeting.discard(task)
+            self._asked.pop(task, None)
+            task.result()  # a bug of ours in there is not swallowed
+
+    def _ask_next(self, beyond: int) -> None:
         """Start as many signings as are wanted now, lowest share index first.
 
         One agent at a time answers for an index. Another that claims the same index stays in
-        `willing`: if the first turns out a liar, it may be the honest one.
+        `_willing`: if the first turns out a liar, it may be the honest one.
         """
-        willing.sort(key=lambda friend: friend[1].index)
-        have = self._have()
-        for agent, status in list(willing):
-            if have + len(asked) >= self.tally.need + hedges:
+        self._willing.sort(key=lambda friend: friend[1].index)
+        wanted = self.tally.need + beyond - self._have()
+        for agent, status in list(self._willing):
+            if len(self._asked) >= wanted:
                 return
-            if status.index not in self.tally.answers and status.index not in asked.values():
-                willing.remove((agent, status))
-                asked[asyncio.create_task(self._sign(agent, status))] = status.index
+            if status.index not in self.tally.answers and status.index not in self._asked.values():
+                self._willing.remove((agent, status))
+                self._asked[asyncio.create_task(self._sign(agent, status))] = status.index
 
     def _have(self) -> int:
         """Return for how many holders the least provided open item has a partial."""
         counts = [len(self.tally.partials_of(p)) for p in self.tally.open_positions()]
         return min(counts, default=self.tally.need)
 
-    async def _meet(self, agent: Agent) -> tuple[Agent, AgentStatus] | None:
+    async def _meet(self, agent: Agent) -> None:
         try:
             status = await agent.status()
             _same_group(status, self.tally.group, str(agent))
         except SignerError as error:
             self._failed(agent, None, error)
-            return None
-        return agent, status
+        else:
+            self._willing.append((agent, status))
 
     async def _sign(self, agent: Agent, status: AgentStatus) -> None:
         try:

@@ -31,7 +31,7 @@ def command() -> None:
 @click.option("--out", type=PATH, required=True, help="New folder for group file and envelopes.")
 @json_option
 @click.pass_obj
-def split(printer: Printer, **options: Any) -> None:
+def split(printer: Printer, /, **options: Any) -> None:
     """Split an existing withdrawal key among the holders of the cards.
 
     The key comes from a mnemonic or a keystore. It is read, split and sealed in one process that

@@ -46,7 +46,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="signer")
 def cli() -> None:
-    """Hold one Ethereum withdrawal key together, t of n, each share sealed to a PKCS#11 token.
+    r"""Hold one Ethereum withdrawal key together, t of n, each share sealed to a PKCS#11 token.
 
     \b
     The first pool, in order:

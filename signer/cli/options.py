@@ -20,9 +20,7 @@ def token_options(command: _Command) -> _Command:
             show_default=True,
             help="Device profile: a packaged one's name, or a YAML file.",
         ),
-        click.option(
-            "--module", type=PATH, help="PKCS#11 module, if not where the profile says."
-        ),
+        click.option("--module", type=PATH, help="PKCS#11 module, if not where the profile says."),
         click.option("--token", "label", help="The token's label."),
         click.option("--serial", help="The token's serial number: always exactly one token."),
     )

@@ -1,6 +1,5 @@
 """`signer sign`: from a request to the file that a beacon node takes."""
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -25,7 +24,7 @@ from signer.cli.printer import Printer, json_option
               help="Ask this many agents beyond the threshold from the start.")  # fmt: skip
 @json_option
 @click.pass_context
-def command(context: click.Context, **options: Any) -> None:
+def command(context: click.Context, /, **options: Any) -> None:
     """Gather partials for REQUEST, combine them, verify, write the signed changes.
 
     Asks t agents, and another for each that is dead, slow, denies or lies. Who sent a bad partial

@@ -1,4 +1,4 @@
-"""The wiring of `signer sign`: files and sockets in, one gathering, one file and one account out."""
+"""The wiring of `signer sign`: files and sockets in, one file and one account out."""
 
 import asyncio
 import secrets
@@ -115,12 +115,18 @@ def _tell(printer: Printer, outcome: Outcome, group: GroupFile) -> None:
     Progress(printer).end()
     for culprit in outcome.culprits:
         name = group.card_of(culprit.index).body.name if culprit.index <= len(group.cards) else "?"
-        printer.note(f"bad partial: holder {culprit.index} ({name}), {culprit.code}, {culprit.source}")
+        printer.note(
+            f"bad partial: holder {culprit.index} ({name}), {culprit.code}, {culprit.source}"
+        )
     for failure in outcome.failures:
-        printer.note(f"{'denied' if failure.denied else 'no reply'}: {failure.code}: {failure.message}")
+        printer.note(
+            f"{'denied' if failure.denied else 'no reply'}: {failure.code}: {failure.message}"
+        )
     for item in outcome.unsigned[:20]:
         reasons = ", ".join(f"holder {index} {code}" for index, code in item.denials)
-        printer.note(f"not signed: validator {item.validator_index}: {reasons or 'too few partials'}")
+        printer.note(
+            f"not signed: validator {item.validator_index}: {reasons or 'too few partials'}"
+        )
     if len(outcome.unsigned) > 20:
         printer.note(f"not signed: {len(outcome.unsigned) - 20} more validators; see --json")
 
@@ -141,5 +147,3 @@ def _read_request(path: Path) -> SignRequest:
 def _read_group(path: Path) -> GroupFile:
     raw = read_file(path, what="group file", max_bytes=MAX_GROUP_BYTES)
     return GroupFile.parse(raw, f"group file {str(path)!r}")
-
-

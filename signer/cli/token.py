@@ -111,5 +111,3 @@ def card(
         {"card": str(out), "name": made.body.name, "fingerprint": fingerprint(made.digest)},
         f"card of {made.body.name} written to {out}\nfingerprint {fingerprint(made.digest)}",
     )
-
-

@@ -1,0 +1,301 @@
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from signer.aggregator.gather import Agent, Asking, Gathering
+from signer.aggregator.outcome import Outcome, outcome_of, result_file
+from signer.aggregator.tally import Tally
+from signer.bls.scheme import verify
+from signer.errors import BadPartialsError, DeniedError, TooFewPartialsError
+from signer.messages.reply import SignReply
+from signer.messages.request import SignRequest
+from tests.simulators.holders import SimulatedAgent, SimulatedPool, seeded
+
+POOL = SimulatedPool.new(3, 5)
+REQUEST = POOL.request(11, 12, 13)
+QUICK = Asking(seconds=0.3, patience=0.05)
+
+
+def negate(partials: list[bytes]) -> list[bytes]:
+    return [bytes([partial[0] ^ 0x20]) + partial[1:] for partial in partials]
+
+
+def infinity(partials: list[bytes]) -> list[bytes]:
+    return [b"\xc0" + bytes(95)] * len(partials)
+
+
+def swap_first_two(partials: list[bytes]) -> list[bytes]:
+    return [partials[1], partials[0], *partials[2:]]
+
+
+def gather(
+    agents: Sequence[Agent], *, request: SignRequest = REQUEST, asking: Asking = QUICK,
+    pool: SimulatedPool = POOL, prepared: Callable[[Tally], None] = lambda tally: None,
+) -> tuple[Tally, Outcome]:  # fmt: skip
+    tally = Tally(request, pool.group, seeded(3))
+    prepared(tally)
+    gathering = Gathering(tally, agents, asking)
+    asyncio.run(asyncio.wait_for(gathering.run(), 20))
+    for root, signature in zip(tally.roots, tally.signatures, strict=True):
+        assert signature is None or verify(pool.group.public_key, root, signature)
+    return tally, outcome_of(tally, gathering.failures)
+
+
+def test_the_t_lowest_indices_sign_and_nobody_else_is_asked() -> None:
+    agents = POOL.agents()
+    _, outcome = gather(agents)
+    assert outcome.signed == 3
+    assert outcome.signers == (1, 2, 3)
+    assert outcome.exit_status == 0
+    assert [agent.asked for agent in agents] == [1, 1, 1, 0, 0]
+
+
+def test_spares_are_asked_from_the_start() -> None:
+    agents = POOL.agents()
+    gather(agents, asking=Asking(seconds=1, patience=5, spares=1))
+    assert [agent.asked for agent in agents] == [1, 1, 1, 1, 0]
+
+
+@dataclass
+class Case:
+    """A pool with faults, and what must come of it."""
+
+    name: str
+    faults: dict[int, dict[str, object]]
+    signed: int = 3
+    culprits: dict[int, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    signers: tuple[int, ...] | None = None
+
+
+CASES = [
+    Case("one dead", {1: {"dead": True}}, failed={"agent-1": "E_UNREACHABLE"}, signers=(2, 3, 4)),
+    Case("two dead", {1: {"dead": True}, 4: {"dead": True}}, signers=(2, 3, 5)),
+    Case("one slow", {2: {"seconds": 0.2}}, signers=(1, 3, 4)),
+    Case(
+        "one silent after its status",
+        {2: {"mute_after_status": True}},
+        signers=(1, 3, 4),
+    ),
+    Case("one denies", {1: {"denies_all": "E_EXPIRED"}}, failed={"agent-1": "E_EXPIRED"}),
+    Case(
+        "one lies",
+        {1: {"tamper": negate}},
+        culprits={1: "E_PARTIAL_INVALID"},
+        signers=(2, 3, 4),
+    ),
+    Case(
+        "two lie",
+        {1: {"tamper": negate}, 3: {"tamper": infinity}},
+        culprits={1: "E_PARTIAL_INVALID", 3: "E_PARTIAL_ENCODING"},
+        signers=(2, 4, 5),
+    ),
+    Case(
+        "one swaps two items' partials",
+        {2: {"tamper": swap_first_two}},
+        culprits={2: "E_PARTIAL_INVALID"},
+    ),
+    Case(
+        "one answers for another",
+        {1: {"claims": 2}},
+        culprits={2: "E_PARTIAL_INVALID"},
+        signers=(2, 3, 4),
+    ),
+    Case("one claims a share that nobody has", {1: {"claims": 6}}, signers=(2, 3, 4)),
+    Case("one dead, one slow", {1: {"dead": True}, 2: {"seconds": 0.2}}, signers=(3, 4, 5)),
+]
+
+
+@pytest.mark.case("S10", "t good partials and some bad, dead, slow or denying holders")
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_faults_are_moved_past_and_named(case: Case) -> None:
+    agents = POOL.agents()
+    for index, faults in case.faults.items():
+        for name, value in faults.items():
+            setattr(agents[index - 1], name, value)
+    _, outcome = gather(agents)
+    assert outcome.signed == case.signed
+    named = {culprit.index: culprit.code for culprit in outcome.culprits}
+    assert named == case.culprits
+    failed = {failure.source: failure.code for failure in outcome.failures}
+    assert failed.items() >= case.failed.items()
+    if case.signers is not None:
+        assert outcome.signers == case.signers
+
+
+@pytest.mark.case("S11", "one partial counted twice: two agents with one share")
+def test_a_partial_counts_once() -> None:
+    agents = [*POOL.agents()[:2], SimulatedAgent(POOL, 2), SimulatedAgent(POOL, 1)]
+    _, outcome = gather(agents)
+    assert outcome.signed == 0
+    assert outcome.signers == ()
+    assert isinstance(outcome.error(), TooFewPartialsError)
+    assert outcome.error().exit_status == 4
+    assert outcome.unsigned[0].partials == 2
+
+
+@pytest.mark.case("S11", "the same partials resubmitted as another share's")
+def test_a_partial_under_another_index_is_named() -> None:
+    agents = POOL.agents()[:2]
+    thief = SimulatedAgent(POOL, 2, claims=3)
+    _, outcome = gather([*agents, thief])
+    assert outcome.signed == 0
+    assert [(c.index, c.source) for c in outcome.culprits] == [(3, "agent-2")]
+    error = outcome.error()
+    assert isinstance(error, BadPartialsError)
+    assert error.exit_status == 5
+    assert error.culprits == ((3, "E_PARTIAL_INVALID"),)
+
+
+@pytest.mark.case("S10", "two answers for one index, the first a lie")
+def test_the_honest_one_of_two_answers_for_an_index_is_found() -> None:
+    honest = POOL.agents()[:3]
+    liar = SimulatedAgent(POOL, 1, tamper=negate)
+    _, outcome = gather([liar, *honest])
+    assert outcome.signed == 3
+    assert [culprit.source for culprit in outcome.culprits] == ["agent-1"]
+    assert outcome.signers == (1, 2, 3)
+
+
+@pytest.mark.case("S10", "all partials bad")
+def test_when_all_lie_all_are_named() -> None:
+    agents = POOL.agents()
+    for agent in agents:
+        agent.tamper = negate
+    _, outcome = gather(agents)
+    assert outcome.signed == 0
+    assert {culprit.index for culprit in outcome.culprits} == {1, 2, 3, 4, 5}
+    assert outcome.error().exit_status == 5
+
+
+@pytest.mark.case("S10", "t - 1 good partials, one bad, nobody else")
+def test_too_few_because_of_a_liar_is_not_the_same_as_too_few() -> None:
+    agents = POOL.agents()[:3]
+    agents[0].tamper = negate
+    _, outcome = gather(agents)
+    assert outcome.error().exit_status == 5
+    assert outcome.unsigned[0].partials == 2
+    agents = POOL.agents()[:3]
+    agents[0].dead = True
+    assert gather(agents)[1].error().exit_status == 4
+
+
+def test_denied_by_too_many_is_denied() -> None:
+    agents = POOL.agents()
+    for agent in agents[:3]:
+        agent.denies_all = "E_EXPIRED"
+    _, outcome = gather(agents)
+    error = outcome.error()
+    assert isinstance(error, DeniedError)
+    assert (error.exit_status, error.code) == (3, "E_EXPIRED")
+    for agent in agents[:3]:
+        agent.denies_all, agent.denies = "", frozenset({11, 12, 13})
+    _, outcome = gather(agents)
+    error = outcome.error()
+    assert (error.exit_status, error.code) == (3, "E_TARGET")
+
+
+def test_an_item_denied_by_too_many_stops_only_itself_and_asks_nobody_in_vain() -> None:
+    agents = POOL.agents()
+    for agent in agents:
+        agent.denies = frozenset({12})
+    _, outcome = gather(agents)
+    assert outcome.signed == 2
+    assert outcome.exit_status == 6
+    assert [agent.asked for agent in agents] == [1, 1, 1, 0, 0]
+    (item,) = outcome.unsigned
+    assert item.validator_index == 12
+    assert item.denials == ((1, "E_TARGET"), (2, "E_TARGET"), (3, "E_TARGET"))
+    assert item.to_json()["result"] == "denied"
+
+
+def test_an_item_denied_by_one_is_signed_by_others() -> None:
+    agents = POOL.agents()
+    agents[0].denies = frozenset({12})
+    tally, outcome = gather(agents)
+    assert outcome.signed == 3
+    assert outcome.signers == (1, 2, 3, 4)
+    assert all(tally.signatures)
+
+
+def test_nobody_is_asked_when_everything_is_at_hand() -> None:
+    def prepared(tally: Tally) -> None:
+        for index in (2, 4, 5):
+            tally.add(f"reply-{index}", POOL.reply(index, REQUEST))
+
+    agents = POOL.agents()
+    _, outcome = gather(agents, prepared=prepared)
+    assert outcome.signers == (2, 4, 5)
+    assert sum(agent.asked for agent in agents) == 0
+
+
+def test_a_kept_reply_that_is_bad_is_named_and_replaced() -> None:
+    def prepared(tally: Tally) -> None:
+        good = POOL.reply(2, REQUEST)
+        partials = tuple(negate([bytes(p) for p in good.partials if p]))
+        bad = SignReply(
+            request_digest=good.request_digest,
+            group_id=good.group_id,
+            epoch=good.epoch,
+            index=good.index,
+            partials=partials,
+            denied=(),
+        )
+        tally.add("reply-002.json", bad)
+
+    _, outcome = gather(POOL.agents(), prepared=prepared)
+    assert outcome.signed == 3
+    assert [culprit.source for culprit in outcome.culprits] == ["reply-002.json"]
+
+
+@pytest.mark.case("S5", "partials of another epoch")
+def test_partials_of_another_epoch_do_not_combine() -> None:
+    other = SimulatedPool.new(3, 5, epoch=2, seed=77)
+    assert other.group.public_key == POOL.group.public_key
+    agents: list[SimulatedAgent] = POOL.agents()
+
+    def of_the_other_epoch(_: list[bytes]) -> list[bytes]:
+        return other.partials(1, REQUEST)
+
+    agents[0].tamper = of_the_other_epoch
+    _, outcome = gather(agents)
+    assert {culprit.index: culprit.code for culprit in outcome.culprits} == {
+        1: "E_PARTIAL_INVALID"
+    }
+    assert outcome.signed == 3
+    _, outcome = gather([SimulatedAgent(other, index) for index in (1, 2, 3)])
+    assert outcome.signed == 0
+    assert {failure.code for failure in outcome.failures} == {"E_EPOCH"}
+
+
+def test_an_agent_of_another_group_is_not_asked() -> None:
+    stranger = SimulatedPool.new(3, 5, role="validator")
+    agents = [SimulatedAgent(stranger, 1), *POOL.agents()[1:]]
+    _, outcome = gather(agents)
+    assert outcome.signed == 3
+    assert [failure.code for failure in outcome.failures] == ["E_GROUP"]
+    assert agents[0].asked == 0
+
+
+def test_a_large_pool() -> None:
+    pool = SimulatedPool.new(67, 100)
+    request = pool.request(1, 2)
+    agents = pool.agents()
+    for agent in agents[:20]:
+        agent.tamper = negate
+    _, outcome = gather(agents, request=request, pool=pool, asking=Asking(seconds=60, patience=60))
+    assert outcome.signed == 2
+    assert {culprit.index for culprit in outcome.culprits} == set(range(1, 21))
+
+
+def test_the_file_holds_what_was_signed_in_validator_order() -> None:
+    import json
+
+    agents = POOL.agents()
+    for agent in agents:
+        agent.denies = frozenset({12})
+    tally, _ = gather(agents)
+    entries = json.loads(result_file(tally, metadata=True))
+    assert [entry["message"]["validator_index"] for entry in entries] == ["11", "13"]
