@@ -51,12 +51,14 @@ def main() -> None:
     note("partial_two_threads_speedup", two_threads_speedup())
     for t, n in ((3, 5), (7, 10), (67, 100)):
         note(f"combine_verify_ratio_{t}_of_{n}", combine_verify_ratio(t, n))
-    with tempfile.TemporaryDirectory(prefix="signer-bench-") as folder:
-        with Pool.with_tokens(Path(folder) / "pool", NAMES) as pool:
-            pool.write_policy()
-            pool.split(3)
-            note("partial_worker_ratio", partial_worker_ratio(pool))
-            note("end_to_end_1000_cpu_ratio", end_to_end_ratio(pool))
+    with (
+        tempfile.TemporaryDirectory(prefix="signer-bench-") as folder,
+        Pool.with_tokens(Path(folder) / "pool", NAMES) as pool,
+    ):
+        pool.write_policy()
+        pool.split(3)
+        note("partial_worker_ratio", partial_worker_ratio(pool))
+        note("end_to_end_1000_cpu_ratio", end_to_end_ratio(pool))
     note("help_ms", help_milliseconds(), 1)
     out.write_text(json.dumps(results, indent=2) + "\n")
 

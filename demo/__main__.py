@@ -50,8 +50,8 @@ def run(folder: Path, out: Path) -> int:
         pool.start()
         pool.stop_agent(pool.holders[STOPPED - 1])
         liar = lie_for(pool.holders[LYING - 1])
-        step(4, "five agents started; "
-                f"{NAMES[STOPPED - 1]}'s was stopped, {NAMES[LYING - 1]}'s made to lie")  # fmt: skip
+        asleep, dishonest = NAMES[STOPPED - 1], NAMES[LYING - 1]
+        step(4, f"five agents started; {asleep}'s was stopped, {dishonest}'s made to lie")
         try:
             request = folder / "request.json"
             pool.run("request", "new", "--network", "mainnet", "--group", pool.group,

@@ -81,9 +81,7 @@ class AgentClient:
                 of its own (its code), or an answer that is no reply (E_AGENT).
             DeniedError: its policy refused the whole request.
         """
-        body = await self._call(
-            "POST", "/v1/sign", request.to_bytes(), seconds, MAX_REPLY_BYTES
-        )
+        body = await self._call("POST", "/v1/sign", request.to_bytes(), seconds, MAX_REPLY_BYTES)
         with self._well_formed():
             return SignReply.parse(body, request, f"agent {str(self)!r}")
 

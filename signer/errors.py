@@ -2,45 +2,45 @@
 
 ::
 
-    SignerError                     exit  code(s)
-    ├─ UsageError                    2    E_USAGE                 who typed the command
-    ├─ InputError                    1    E_INPUT                 who made the file or value
-    │   ├─ SchemaError               1    E_SCHEMA                  not the format it claims to be
-    │   ├─ EncodingError             1    E_POINT  E_SCALAR         not a valid group element or scalar
-    │   ├─ NetworkError              1    E_NETWORK                 unknown network, or one that lies
-    │   ├─ AddressError              1    E_ADDRESS  E_TARGET       not an address one may pay
-    │   ├─ ThresholdParameterError   1    E_THRESHOLD               t, n or an index out of range
-    │   ├─ CardError                 1    E_CARD                    a card that does not hold
-    │   ├─ GroupFileError            1    E_GROUP_FILE              a group file that contradicts itself
-    │   ├─ KeystoreError             1    E_KEYSTORE  E_KEYSTORE_PASSWORD  E_KEY_PATH
-    │   ├─ MnemonicError             1    E_MNEMONIC
-    │   └─ SecretFileError           1    E_SECRET_FILE             a secret's file is open to others, absent, empty
-    ├─ ConfigError                   1    E_CONFIG                the operator of this machine
-    │   └─ ProfileError              1    E_PROFILE
-    ├─ OutputError                   1    E_OUTPUT                the result could not be written
-    ├─ EngineError                   1    E_ENGINE                the installation is broken
-    ├─ SelfCheckError                1    E_SELFCHECK             share or machine is faulty: stop using it
-    ├─ WorkerError                   1    E_WORKER  E_TIMEOUT     the worker process died or hung
-    ├─ AgentError                    1    E_AGENT  E_BUSY  E_SLOW  E_TIMEOUT  E_UNREACHABLE   the agent's holder
-    ├─ DeniedError                   3    one code per rule       nobody: policy did its work
+    SignerError                exit   code(s)                   who must act
+    ├─ UsageError                 2   E_USAGE                   who typed the command
+    ├─ InputError                 1   E_INPUT                   who made the file or value
+    │   ├─ SchemaError            1   E_SCHEMA                  not the format it claims to be
+    │   ├─ EncodingError          1   E_POINT  E_SCALAR         no valid point or scalar
+    │   ├─ NetworkError           1   E_NETWORK                 unknown network, or one that lies
+    │   ├─ AddressError           1   E_ADDRESS  E_TARGET       not an address one may pay
+    │   ├─ ThresholdParameterError 1  E_THRESHOLD               t, n or an index out of range
+    │   ├─ CardError              1   E_CARD                    a card that does not hold
+    │   ├─ GroupFileError         1   E_GROUP_FILE              a group file that contradicts itself
+    │   ├─ KeystoreError          1   E_KEYSTORE  E_KEYSTORE_PASSWORD  E_KEY_PATH
+    │   ├─ MnemonicError          1   E_MNEMONIC
+    │   └─ SecretFileError        1   E_SECRET_FILE             a secret's file is not private
+    ├─ ConfigError                1   E_CONFIG                  the operator of this machine
+    │   └─ ProfileError           1   E_PROFILE
+    ├─ OutputError                1   E_OUTPUT                  the result could not be written
+    ├─ EngineError                1   E_ENGINE                  the installation is broken
+    ├─ SelfCheckError             1   E_SELFCHECK               share or machine is faulty
+    ├─ WorkerError                1   E_WORKER  E_TIMEOUT       the worker process died or hung
+    ├─ AgentError                 1   E_AGENT  E_BUSY  E_SLOW  E_TIMEOUT  E_UNREACHABLE  the holder
+    ├─ DeniedError                3   one code per rule         nobody: policy did its work
     ├─ ThresholdError
-    │   ├─ TooFewPartialsError       4    E_TOO_FEW               more holders must answer
-    │   └─ BadPartialsError          5    E_BAD_PARTIALS          the named culprits
-    ├─ SealError                     7    E_ENVELOPE  E_UNSEAL    the holder: wrong token, or a changed file
-    ├─ ShareMismatchError            7    E_SHARE                 the dealer: share and group file disagree
-    ├─ TokenError                    7    E_TOKEN                 the holder: look at the token
-    │   ├─ ModuleError               7    E_MODULE
-    │   ├─ TokenNotFoundError        7    E_TOKEN_ABSENT
-    │   ├─ TokenAmbiguousError       7    E_TOKEN_AMBIGUOUS
-    │   ├─ UnknownTokenError         7    E_TOKEN_UNKNOWN
-    │   ├─ TokenRemovedError         7    E_TOKEN_REMOVED
-    │   ├─ TokenKeyError             7    E_TOKEN_KEY
-    │   ├─ ProvenanceError           7    E_PROVENANCE
-    │   ├─ MechanismError            7    E_MECHANISM
-    │   └─ PinError                  7    E_PIN  E_PIN_EMPTY  E_PIN_LENGTH  E_PIN_REFUSED
-    │       ├─ PinLockedError        7    E_PIN_LOCKED
-    │       └─ PinFinalTryError      7    E_PIN_FINAL_TRY
-    └─ JournalError                  8    E_JOURNAL               the holder: disk, or a damaged journal
+    │   ├─ TooFewPartialsError    4   E_TOO_FEW                 more holders must answer
+    │   └─ BadPartialsError       5   E_BAD_PARTIALS            the named culprits
+    ├─ SealError                  7   E_ENVELOPE  E_UNSEAL      the holder: token or file is wrong
+    ├─ ShareMismatchError         7   E_SHARE                   the dealer
+    ├─ TokenError                 7   E_TOKEN                   the holder: look at the token
+    │   ├─ ModuleError            7   E_MODULE
+    │   ├─ TokenNotFoundError     7   E_TOKEN_ABSENT
+    │   ├─ TokenAmbiguousError    7   E_TOKEN_AMBIGUOUS
+    │   ├─ UnknownTokenError      7   E_TOKEN_UNKNOWN
+    │   ├─ TokenRemovedError      7   E_TOKEN_REMOVED
+    │   ├─ TokenKeyError          7   E_TOKEN_KEY
+    │   ├─ ProvenanceError        7   E_PROVENANCE
+    │   ├─ MechanismError         7   E_MECHANISM
+    │   └─ PinError               7   E_PIN  E_PIN_EMPTY  E_PIN_LENGTH  E_PIN_REFUSED
+    │       ├─ PinLockedError     7   E_PIN_LOCKED
+    │       └─ PinFinalTryError   7   E_PIN_FINAL_TRY
+    └─ JournalError               8   E_JOURNAL                 the holder: disk or journal
 
 Exit 6 is no error: the result was written and some items were denied or skipped.
 A `ValueError` or `TypeError` from our own code is a bug in ours.
@@ -157,7 +157,7 @@ class ProfileError(ConfigError):
 
 
 class OutputError(SignerError):
-    """A result could not be written. What was computed is not lost where a --work folder was given."""
+    """A result could not be written. Replies kept with --work are not lost."""
 
     code = "E_OUTPUT"
 
@@ -239,7 +239,7 @@ class SealError(SignerError):
 
 
 class ShareMismatchError(SignerError):
-    """A share does not lie on the committed polynomial. Proves dealer or file wrong, not the holder."""
+    """A share is not on the committed polynomial. Proves dealer or file wrong, not the holder."""
 
     code = "E_SHARE"
     exit_status = 7

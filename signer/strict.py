@@ -20,7 +20,7 @@ _STRING_OR_BRACKET = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL
 
 
 def canonical(value: Mapping[str, Any]) -> bytes:
-    """Return the canonical JSON of `value`: sorted keys, no spaces, ASCII. What digests are over."""
+    """Return `value` as canonical JSON, what digests are over: sorted keys, no spaces, ASCII."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
 
 
@@ -53,7 +53,7 @@ def parse_object(raw: bytes, *, what: str, max_bytes: int) -> dict[str, Any]:
 
 
 def _limit_depth(raw: bytes, what: str) -> None:
-    """Bound the nesting before the recursive parser sees it. Brackets in strings count too: safe."""
+    """Bound the nesting before the recursive parser sees it. Strings are passed over."""
     if raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH:
         return
     depth = 0

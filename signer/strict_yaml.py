@@ -3,7 +3,8 @@
 YAML lets a file mean what nobody who reads it would think. So this reader refuses anchors, aliases
 and merge keys (the billion laughs), tags, duplicate keys, several documents, floats and dates, and
 the readings of YAML 1.1 that surprise: `no` for false, `012` for ten, `1:30` for ninety. Whoever
-means such a text writes it in quotes. Take the result apart with `signer.strict.Fields`.
+means such a text writes it in quotes. Only `0x…` is the text it looks like, so an address
+needs no quotes. Take the result apart with `signer.strict.Fields`.
 """
 
 import re
@@ -92,7 +93,7 @@ def _mapping(node: yaml.MappingNode, what: str) -> dict[str, Any]:
 
 def _scalar(node: yaml.Node, what: str) -> Any:
     text: str = node.value
-    if node.tag == f"{_PREFIX}str":
+    if node.tag == f"{_PREFIX}str" or text.startswith("0x"):
         return text
     if node.tag in (f"{_PREFIX}bool", f"{_PREFIX}null") and text in _PLAIN:
         return _PLAIN[text]

@@ -1,4 +1,4 @@
-"""agent.yaml: what one agent holds and whom it serves. Relative paths start at the file's folder."""
+"""agent.yaml: what one agent holds and whom it serves. Paths start at the file's folder."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -127,4 +127,3 @@ def _network(fields: Fields, base: Path) -> Network:
             hint=f"its digest is {network.digest.hex()}; pin that only if you checked the file",
         )
     return network
-

@@ -131,7 +131,9 @@ class AgentServer:
             return _answer(_http_status(error), _words(error.code, error.message, error.hint))
         except web.HTTPException as error:
             self._log.write("refused", path=request.path[:64], code=f"HTTP_{error.status}")
-            code = {404: "E_NOT_FOUND", 405: "E_METHOD", 413: "E_SCHEMA"}.get(error.status, "E_HTTP")
+            code = {404: "E_NOT_FOUND", 405: "E_METHOD", 413: "E_SCHEMA"}.get(
+                error.status, "E_HTTP"
+            )
             answer = _answer(error.status, _words(code, error.reason, ""))
             if "Allow" in error.headers:
                 answer.headers["Allow"] = error.headers["Allow"]

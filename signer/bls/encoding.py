@@ -50,7 +50,7 @@ class PublicKey(_Point):
 
     _size, _what = PUBLIC_KEY_SIZE, "public key"
 
-    def __new__(cls, data: bytes) -> Self:
+    def __new__(cls, data: bytes | bytearray | memoryview) -> Self:
         """Decode 48 bytes.
 
         Raises:
@@ -87,7 +87,7 @@ class UncheckedSignature(_Point):
 
     _size, _what = SIGNATURE_SIZE, "signature"
 
-    def __new__(cls, data: bytes) -> Self:
+    def __new__(cls, data: bytes | bytearray | memoryview) -> Self:
         """Decode 96 bytes without the check of the group.
 
         Raises:
@@ -114,7 +114,7 @@ class Signature(_Point):
 
     _size, _what = SIGNATURE_SIZE, "signature"
 
-    def __new__(cls, data: bytes) -> Self:
+    def __new__(cls, data: bytes | bytearray | memoryview) -> Self:
         """Decode 96 bytes.
 
         Raises:
@@ -133,7 +133,7 @@ class Signature(_Point):
         return cls._make(encoded.raw, affine)
 
 
-def _checked_bytes(data: bytes, size: int, what: str) -> bytes:
+def _checked_bytes(data: bytes | bytearray | memoryview, size: int, what: str) -> bytes:
     """Return `data` as plain bytes of the one possible length; C would read on past a short one."""
     if not isinstance(data, bytes | bytearray | memoryview):
         raise TypeError(f"{what}: bytes are expected, not {type(data).__name__}")

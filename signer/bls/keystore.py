@@ -27,6 +27,7 @@ _MAX_SALT_BYTES = 128
 _MAX_SCRYPT_MEMORY = 2**30  # bytes: 128·n·r; the usual n=2**18, r=8 takes a quarter of it
 _MAX_SCRYPT_N = 2**20
 _MAX_SCRYPT_P = 8
+_MIN_PBKDF2_ROUNDS = 2  # one round stretches nothing: a broken tool, or a changed file
 _MAX_PBKDF2_ROUNDS = 2**24
 _WITHDRAWAL_STEPS = 4  # m/12381/3600/i/0
 _SIGNING_STEPS = 5  # m/12381/3600/i/0/0
@@ -197,7 +198,7 @@ def _parse_kdf(kdf: Fields) -> Scrypt | Pbkdf2:
     )
     if function == "pbkdf2":
         params.constant("prf", "hmac-sha256")
-        rounds = _integer(params, "c", 1, _MAX_PBKDF2_ROUNDS)
+        rounds = _integer(params, "c", _MIN_PBKDF2_ROUNDS, _MAX_PBKDF2_ROUNDS)
         params.done()
         return Pbkdf2(rounds, salt)
     n = _integer(params, "n", 2, _MAX_SCRYPT_N)

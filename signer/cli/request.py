@@ -77,7 +77,11 @@ def new(
 @json_option
 @click.pass_obj
 def show(printer: Printer, file: Path, policy: Path | None) -> None:
-    """Show a request in words."""
+    """Show a request in words: what would be signed, for whom, until when.
+
+    Compare the fingerprint with whoever made it. With --policy the addresses carry the pool's own
+    labels, and one that the policy does not allow is shown as such.
+    """
     from signer.custody.desk import read_policy
     from signer.files import read_file
     from signer.messages.request import MAX_BYTES, SignRequest

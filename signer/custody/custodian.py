@@ -1,6 +1,6 @@
-"""One request at one holder's desk, in the order that is the security argument:
+"""One request at one holder's desk, in an order that is the security argument.
 
-decide → journal INTENT, durable → worker: unseal, sign, check itself, gone → journal RELEASED,
+Decide → journal INTENT, durable → worker: unseal, sign, check itself, gone → journal RELEASED,
 durable → reply.
 """
 

@@ -92,7 +92,9 @@ def set_up_token(token: TokenChoice, pin_file: Path | None) -> KeysMade:
 def make_card(token: TokenChoice, pin_file: Path | None, name: str, created: int) -> Card:
     """Return the holder's card, signed on his token and verified here."""
     with pin_source(pin_file) as (pin, terminals):
-        result = _order(MakeCard(token=token, pin=pin, name=name, created=created), token, terminals)
+        result = _order(
+            MakeCard(token=token, pin=pin, name=name, created=created), token, terminals
+        )
     return Card.parse(result.take("card"), "card")
 
 
@@ -156,4 +158,3 @@ def _order(job: Job, token: TokenChoice, terminals: Sequence[int] = ()) -> Field
 def _text(raw: bytes) -> str:
     """Return file bytes as the text an order carries; what is not UTF-8 cannot parse anyway."""
     return raw.decode("utf-8", errors="replace")
-

@@ -1,1 +1,1 @@
-"""Everything that is signed or sent: typed messages, networks, signing roots, wire formats. Pure."""
+"""Everything that is signed or sent: messages, networks, signing roots, formats. Pure."""

@@ -16,7 +16,7 @@ PAYLOAD_TYPE = "application/vnd.signer.card.v1+json"
 MAX_BYTES = 16 * 1024
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}"
-TOKEN_TEXT_PATTERN = r"[ -~]{0,64}"  # what tokens call themselves: printable ASCII
+_SELF_DESCRIPTION = r"[ -~]{0,64}"  # what tokens call themselves: printable ASCII
 _ATTRIBUTES = ("local", "always_sensitive", "never_extractable", "extractable")
 
 
@@ -75,8 +75,8 @@ class CardBody:
             name=name,
             id_sign=id_sign,
             kex=kex,
-            manufacturer=token.string("manufacturer", pattern=TOKEN_TEXT_PATTERN),
-            model=token.string("model", pattern=TOKEN_TEXT_PATTERN),
+            manufacturer=token.string("manufacturer", pattern=_SELF_DESCRIPTION),
+            model=token.string("model", pattern=_SELF_DESCRIPTION),
             serial_sha256=token.hex_bytes("serial_sha256", 32),
             profile=token.string("profile", pattern=r"[a-z0-9][a-z0-9-]{0,31}"),
             created=created,

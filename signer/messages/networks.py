@@ -20,7 +20,7 @@ _NAME = r"[a-z0-9][a-z0-9-]{0,31}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """The constants of one chain. Built in, or parsed; parsing is where borrowed identities stop."""
+    """The constants of one chain. Built in, or parsed, where borrowed identities stop."""
 
     name: str
     genesis_fork_version: bytes  # 4 bytes; the domain of BLSToExecutionChange and deposits
@@ -68,10 +68,9 @@ class Network:
         return network
 
 
-# Versions and chain ids: eth-clients/mainnet and eth-clients/hoodi, metadata/config.yaml
-# (GENESIS_FORK_VERSION, CAPELLA_FORK_VERSION, DEPOSIT_CHAIN_ID). Roots: eth-clients/mainnet
-# README.md; eth-clients/hoodi metadata/genesis_validators_root.txt. The same values stand in
-# ethstaker-deposit-cli 1.2.2 settings.py.
+# Versions and chain ids are from metadata/config.yaml of eth-clients/mainnet and eth-clients/hoodi,
+# the roots from mainnet's README.md and hoodi's metadata/genesis_validators_root.txt. The same
+# values stand in settings.py of ethstaker-deposit-cli 1.2.2.
 MAINNET = Network(
     name="mainnet",
     genesis_fork_version=bytes.fromhex("00000000"),

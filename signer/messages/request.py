@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Self
 
 from signer.bls.encoding import PublicKey
@@ -179,7 +180,7 @@ def _check_items(items: tuple[Item, ...], what: str) -> None:
             f"{what}: {len(items)} validators; 1 to {MAX_ITEMS} make a request",
             hint="make several requests",
         )
-    for (index, _), (following, _) in zip(items, items[1:], strict=False):
+    for (index, _), (following, _) in pairwise(items):
         if index == following:
             raise SchemaError(f"{what}: validator {index} stands twice")
     if items[0][0] < 0 or items[-1][0] > MAX_VALIDATOR_INDEX:

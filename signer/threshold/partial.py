@@ -1,7 +1,6 @@
 """Partial signatures: one holder's share of a signature, made and checked."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from signer.bls.encoding import PublicKey, Signature, UncheckedSignature
 from signer.bls.scalar import SecretScalar
@@ -50,6 +49,8 @@ def sign_partials(
     chunks = [roots[start : start + size] for start in range(0, len(roots), size)]
     if len(chunks) <= 1:
         return sign_chunk(roots) if chunks else []
+    from concurrent.futures import ThreadPoolExecutor  # brings logging along: 8 ms to import
+
     with ThreadPoolExecutor(max_workers=len(chunks)) as pool:
         return [partial for chunk in pool.map(sign_chunk, chunks) for partial in chunk]
 

@@ -1,4 +1,4 @@
-"""A whole pool in memory: cards with software keys, a split key, agents whose faults are set by name.
+"""A whole pool in memory: software cards, a split key, agents whose faults are set by name.
 
 Everything public is real (cards verify, the vector commits to the shares), so the code under test
 cannot tell it from a pool on tokens.
@@ -82,7 +82,7 @@ class SimulatedPool:
     ) -> "SimulatedPool":  # fmt: skip
         """Split the test key t of n."""
         policy = Policy(labels={ADDRESS: "treasury"})
-        with SecretScalar.from_big_endian(KEY) as key:
+        with SecretScalar.from_big_endian(bytearray(KEY)) as key:
             vector, shares = split(key, Threshold(t, n), seeded(seed))
         group = GroupFile(
             network=network,
@@ -110,7 +110,7 @@ class SimulatedPool:
         """Return the true partials of holder `index`."""
         group = self.group
         roots = request.signing_roots(group.network, group.public_key)
-        with SecretScalar.from_big_endian(self.shares[index]) as scalar:
+        with SecretScalar.from_big_endian(bytearray(self.shares[index])) as scalar:
             public_share = group.vector.public_share(ShareIndex(index))
             signed = sign_partials(scalar, roots, public_share, random_bytes=seeded(2))
         return [bytes(partial) for partial in signed]

@@ -47,7 +47,7 @@ def test_consensus_specs_reference_tests(vectors: Vectors) -> None:
         if case["signature_verifies"]:
             assert verify(change.from_bls_pubkey, root, Signature(unhex(case["signature"])))
         if case["secret_key"] and case["signature_verifies"]:
-            with SecretScalar.from_big_endian(unhex(case["secret_key"])) as key:
+            with SecretScalar.from_big_endian(bytearray(unhex(case["secret_key"]))) as key:
                 assert sign(key, root) == unhex(case["signature"])
             signed += 1
     assert signed > 40
@@ -64,7 +64,7 @@ def test_the_deposit_clis_file_byte_for_byte(vectors: Vectors) -> None:
             PublicKey(unhex(entry["message"]["from_bls_pubkey"])),
             ExecutionAddress.parse("0x8c1Ff978036F2e9d7CC382Eff7B4c8c53C22ac15"),
         )
-        with SecretScalar.from_big_endian(unhex(key["secret_key"])) as scalar:
+        with SecretScalar.from_big_endian(bytearray(unhex(key["secret_key"]))) as scalar:
             signed.append((change, sign(scalar, signing_root(change, MAINNET))))
     ours = signed_changes_file(MAINNET, signed)
     for entry in theirs:

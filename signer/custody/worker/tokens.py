@@ -5,12 +5,13 @@ from typing import Any
 
 from signer.custody.jobs import ListTokens, MakeCard, SetUpToken
 from signer.custody.worker.desk_token import module_of, session_on
-from signer.hsm.discovery import TokenInfo, list_tokens as present_tokens, require_profile
+from signer.errors import UnknownTokenError
+from signer.hsm.discovery import TokenInfo, require_profile
+from signer.hsm.discovery import list_tokens as present_tokens
 from signer.hsm.keys import ensure_keys, identity_key, receiving_key
 from signer.hsm.profile import DeviceProfile
 from signer.messages.card import PAYLOAD_TYPE, Card, CardBody
 from signer.messages.dsse import pre_authentication_encoding
-from signer.errors import UnknownTokenError
 
 
 def list_tokens(job: ListTokens, _: list[str]) -> dict[str, Any]:

@@ -137,10 +137,10 @@ def test_refuses(raw: bytes, words: str) -> None:
 
 @pytest.mark.parametrize(
     "field",
-    (
+    [
         *("version", "name", "title", "match", "module_paths", "environment", "initialise"),
         *("seal", "pin", "provenance", "verified", "notes"),
-    ),
+    ],
 )
 def test_every_field_is_required(field: str) -> None:
     raw = change(f"\n{field}:".encode(), f"\nx{field}:".encode())

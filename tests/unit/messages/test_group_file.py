@@ -21,7 +21,7 @@ from signer.messages.dsse import SignedFile
 from signer.messages.group_file import GroupFile
 from signer.messages.networks import HOODI
 from signer.strict import canonical
-from tests.simulators.holders import KEY, SimulatedPool, make_card, sign_with
+from tests.simulators.holders import SimulatedPool, make_card, sign_with
 
 POOL = SimulatedPool.new(2, 3)
 GROUP = POOL.group
@@ -107,7 +107,7 @@ def test_commitments_are_points_of_the_group(bad: str, place: int) -> None:
 
 
 def test_the_group_public_key_is_the_vectors_first_entry() -> None:
-    with SecretScalar.from_big_endian(KEY[::-1].replace(KEY[-1:], b"\1")) as other:
+    with SecretScalar.from_big_endian(bytearray(31) + b"\5") as other:
         key = public_key(other)
     with pytest.raises(GroupFileError, match="first entry"):
         parse(group_public_key=bytes(key).hex())
@@ -188,9 +188,7 @@ def signed_again(**changes: Any) -> dict[str, Any]:
     point = b"\4" + numbers.x.to_bytes(32) + numbers.y.to_bytes(32)
     value = json.loads(CARD.signed.payload) | {"id_sign": point.hex()} | changes
     payload = canonical(value)
-    signed = SignedFile(
-        CARD.signed.payload_type, payload, _key_id(point), sign_with(key, payload)
-    )
+    signed = SignedFile(CARD.signed.payload_type, payload, _key_id(point), sign_with(key, payload))
     return signed.to_json()
 
 
@@ -231,7 +229,13 @@ def test_a_card_has_one_signature_by_its_own_key() -> None:
 @pytest.mark.case("F16", "card signature with r = 0, s = 0, r >= n, DER instead of raw")
 def test_signatures_that_are_none_are_refused() -> None:
     r, s = CARD.signed.signature[:32], CARD.signed.signature[32:]
-    for bad in (bytes(32) + s, r + bytes(32), b"\xff" * 32 + s, r + b"\xff" * 32, r[:-1] + s + r[-1:]):
+    for bad in (
+        bytes(32) + s,
+        r + bytes(32),
+        b"\xff" * 32 + s,
+        r + b"\xff" * 32,
+        r[:-1] + s + r[-1:],
+    ):
         entry = {"keyid": CARD.signed.key_id.hex(), "sig": base64.b64encode(bad).decode()}
         with pytest.raises(CardError):
             Card.parse(card_with(signatures=[entry]))

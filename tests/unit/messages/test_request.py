@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from signer.errors import AddressError, SchemaError, ThresholdParameterError
 from signer.messages.address import ExecutionAddress
-from signer.messages.request import MAX_ITEMS, MAX_VALIDATOR_INDEX, OperatorPartial, SignRequest
 from signer.messages.reply import Denial, SignReply
+from signer.messages.request import MAX_ITEMS, MAX_VALIDATOR_INDEX, OperatorPartial, SignRequest
 from signer.strict import canonical
 from signer.threshold.params import ShareIndex
 from tests.simulators.holders import ADDRESS, NOW, OTHER, SimulatedPool

@@ -184,7 +184,8 @@ def test_every_bit_counts(field: str) -> None:
     for bit in range(8 * len(good)):
         flipped = bytearray(good)
         flipped[bit // 8] ^= 1 << bit % 8
-        bad = dataclasses.replace(slot, **{field: bytes(flipped)})
+        changes: dict[str, Any] = {field: bytes(flipped)}
+        bad = dataclasses.replace(slot, **changes)
         with pytest.raises(SealError) as caught:
             opened(Envelope(BINDING, (bad,)))
         assert caught.value.code == "E_UNSEAL"
