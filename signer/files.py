@@ -20,18 +20,22 @@ def read_file(path: Path, *, what: str, max_bytes: int) -> bytes:
         InputError: absent, not a regular file, not readable, or too large.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(path, "rb", opener=_open_at_once) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise InputError(f"{what} {str(path)!r}: not a regular file")
+            if status.st_size > max_bytes:
+                raise InputError(
+                    f"{what} {str(path)!r}: {status.st_size} bytes, at most {max_bytes} are allowed"
+                )
+            return file.read(max_bytes)
     except OSError as error:
         raise InputError(f"{what} {str(path)!r}: {_reason(error)}") from None
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise InputError(f"{what} {str(path)!r}: not a regular file")
-        if status.st_size > max_bytes:
-            raise InputError(
-                f"{what} {str(path)!r}: {status.st_size} bytes, at most {max_bytes} are allowed"
-            )
-        return file.read(max_bytes)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting for whoever writes into a FIFO."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def write_new(path: Path, data: bytes, *, mode: int = 0o644) -> None:

@@ -59,12 +59,20 @@ def sign_request(
     _tell(printer, outcome, pool)
     if not outcome.signed:
         raise outcome.error()
-    path = out / f"bls_to_execution_change-{int(time.time())}.json"
+    path = _free_path(out)
     write_new(path, result_file(tally, metadata=metadata), mode=0o400)
     summary = outcome.to_json()
     summary |= {"file": str(path), "seconds": round(time.monotonic() - started, 3)}
     printer.result(summary, _words(outcome, path))
     return outcome.exit_status
+
+
+def _free_path(folder: Path) -> Path:
+    """Return the deposit CLI's name for now, or for the next second that has no file yet."""
+    moment = int(time.time())
+    while (path := folder / f"bls_to_execution_change-{moment}.json").exists():
+        moment += 1
+    return path
 
 
 def _resume(tally: Tally, folder: WorkFolder | None) -> None:
