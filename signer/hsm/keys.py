@@ -9,7 +9,6 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric import ec
 from pkcs11.constants import Attribute, MechanismFlag
 from pkcs11.mechanisms import KDF, KeyType, Mechanism
 from pkcs11.types import PrivateKey, PublicKey
@@ -24,11 +23,11 @@ from signer.hsm.provenance import (
     require_provenance,
 )
 from signer.hsm.session import TokenSession, handle_of
+from signer.p256 import POINT_BYTES, is_point
 from signer.secret import SecretBytes
 
 IDENTITY_LABEL = "id-sign"
 RECEIVING_LABEL = "epoch-kex"
-POINT_BYTES = 65  # uncompressed: 04, x, y
 SIGNATURE_BYTES = 64  # r, s
 SHARED_BYTES = 32  # x of the shared point
 
@@ -90,7 +89,7 @@ class ReceivingKey:
             EncodingError: `peer_point` is no such point; the token never saw it.
             TokenError: the token refused, or gave a result of another length.
         """
-        if not _on_curve(peer_point):
+        if not is_point(peer_point):
             raise EncodingError("the peer's key is not a point of P-256")
         with self._session.doing("ECDH"):
             shared = self._private.derive_key(
@@ -229,16 +228,6 @@ def _point_of(point: bytes, what: str) -> bytes:
     """Return CKA_EC_POINT plain; most modules wrap it in a DER OCTET STRING, some do not."""
     if len(point) == POINT_BYTES + 2 and point[:2] == bytes([0x04, POINT_BYTES]):
         point = point[2:]
-    if not _on_curve(point):
+    if not is_point(point):
         raise TokenKeyError(f"{what} has a public key that is not a point of P-256")
     return point
-
-
-def _on_curve(point: bytes) -> bool:
-    if len(point) != POINT_BYTES or point[0] != 0x04:
-        return False
-    try:
-        ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
-    except ValueError:
-        return False
-    return True

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from signer.errors import CardError
-from signer.messages.dsse import POINT_BYTES, SignedFile, key_id_of
+from signer.messages.dsse import SignedFile, key_id_of
+from signer.p256 import POINT_BYTES, is_point
 from signer.strict import Fields, canonical, parse_object
 
 PAYLOAD_TYPE = "application/vnd.signer.card.v1+json"
@@ -112,7 +113,7 @@ class Card:
         signed = SignedFile.parse(value, what, payload_type=PAYLOAD_TYPE, max_payload=MAX_BYTES)
         body = CardBody.parse(signed.payload, what)
         for role, point in (("id_sign", body.id_sign), ("kex", body.kex)):
-            if not _on_curve(point):
+            if not is_point(point):
                 raise CardError(f"{what}: {role} is not a point of P-256")
         if body.id_sign == body.kex:
             raise CardError(f"{what}: one key is given for both identity and receiving")
@@ -148,15 +149,3 @@ def fingerprint(digest: bytes) -> str:
     """Return the first 16 bytes of a digest as eight groups of four hex digits, to read aloud."""
     digits = digest[:16].hex()
     return " ".join(digits[i : i + 4] for i in range(0, 32, 4))
-
-
-def _on_curve(point: bytes) -> bool:
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    if len(point) != POINT_BYTES or point[0] != 0x04:
-        return False
-    try:
-        ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
-    except ValueError:
-        return False
-    return True

@@ -15,7 +15,6 @@ from signer.errors import SchemaError
 from signer.strict import Fields
 
 SIGNATURE_BYTES = 64
-POINT_BYTES = 65
 
 
 def pre_authentication_encoding(payload_type: str, payload: bytes) -> bytes:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from signer.errors import SealError
+from signer.p256 import POINT_BYTES
 from signer.sealing import hpke
 from signer.secret import SecretBytes
 from signer.strict import MAX_INTEGER, Fields, canonical, parse_object
@@ -95,8 +96,8 @@ class Slot:
         source = Fields(value, what)
         slot = cls(
             method=source.choice("method", METHODS),
-            recipient=source.hex_bytes("recipient", hpke.POINT_BYTES),
-            enc=source.hex_bytes("enc", hpke.POINT_BYTES),
+            recipient=source.hex_bytes("recipient", POINT_BYTES),
+            enc=source.hex_bytes("enc", POINT_BYTES),
             ciphertext=source.hex_bytes("ciphertext", SHARE_BYTES + hpke.TAG_BYTES),
         )
         source.done()

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from signer.sealing import hpke
+from signer.sealing import ephemeral, hpke
 from signer.secret import SecretBytes
 
 # RFC 9180 A.3.1 (DHKEM(P-256, HKDF-SHA256), AES-128-GCM, base mode). The KEM is ours, the AEAD is
@@ -39,14 +39,14 @@ def point_of(key: ec.EllipticCurvePrivateKey) -> bytes:
 @pytest.mark.parametrize(("seed", "private", "public"), [(IKM_E, SK_E, PK_E), (IKM_R, SK_R, PK_R)])
 def test_derive_key_pair(seed: bytes, private: bytes, public: bytes) -> None:
     with SecretBytes(seed) as secret:
-        key = hpke.derive_key_pair(secret)
+        key = ephemeral.derive_key_pair(secret)
     assert key.private_numbers().private_value.to_bytes(32, "big") == private
     assert point_of(key) == public
 
 
 def test_shared_secret() -> None:
     with SecretBytes(IKM_R) as seed:
-        recipient = hpke.derive_key_pair(seed)
+        recipient = ephemeral.derive_key_pair(seed)
     peer = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), PK_E)
     with (
         SecretBytes(recipient.exchange(ec.ECDH(), peer)) as dh,

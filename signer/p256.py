@@ -1,0 +1,18 @@
+"""Whether bytes are a point of P-256 (FIPS 186-5; SEC 1 2.3.3, uncompressed form).
+
+For public points only, and the one question that nearly every room asks of one. Keys, signatures
+and ECDH are `cryptography`'s and the token's.
+"""
+
+POINT_BYTES = 65  # 0x04, x, y
+
+_P = 0xFFFFFFFF00000001000000000000000000000000FFFFFFFFFFFFFFFFFFFFFFFF
+_B = 0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B
+
+
+def is_point(point: bytes) -> bool:
+    """Tell whether `point` is an uncompressed point of the curve; infinity has no such form."""
+    if len(point) != POINT_BYTES or point[0] != 0x04:
+        return False
+    x, y = int.from_bytes(point[1:33]), int.from_bytes(point[33:])
+    return x < _P and y < _P and (y * y - (x * x - 3) * x - _B) % _P == 0
