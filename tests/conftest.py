@@ -2,12 +2,18 @@
 
 import json
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from signer.errors import ModuleError
+from signer.testing.pool import TEST_ADDRESS, Holder, Pool
+from signer.testing.softhsm import SoftHSM, module_path
+
+SECOND_ADDRESS = "0x52908400098527886E0F7030069857D2E4169EE7"  # allowed by the pool's policy
 VECTORS = Path(__file__).resolve().parents[1].parent / "shared" / "vectors"
 
 
@@ -25,6 +31,48 @@ def vectors() -> Callable[[str], Any]:
     return read
 
 
+@pytest.fixture(scope="session")
+def softhsm_here() -> None:
+    """Skip what needs SoftHSM where it is not installed; in CI that is a failure."""
+    try:
+        module_path()
+    except ModuleError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{error.message}: it must be there in CI")
+        pytest.skip(error.message)
+
+
+@pytest.fixture(scope="session")
+def provisioned(softhsm_here: None, tmp_path_factory: pytest.TempPathFactory) -> Pool:
+    """Return a pool of 5 tokens with a key split 3 of 5, no agent running. Copy it: see `pool`."""
+    pool = Pool.with_tokens(
+        tmp_path_factory.mktemp("pool") / "p", ["Ada", "Ben", "Cy", "Di", "Eve"]
+    )
+    pool.write_policy([TEST_ADDRESS, SECOND_ADDRESS])
+    pool.split(3)
+    return pool
+
+
+@pytest.fixture
+def pool(provisioned: Pool, tmp_path: Path) -> Iterator[Pool]:
+    """Yield a copy of the provisioned pool that the test may do anything to."""
+    with copy_of(provisioned, tmp_path / "p") as copied:
+        yield copied
+
+
+def copy_of(pool: Pool, folder: Path) -> Pool:
+    """Copy a pool's files and tokens; SoftHSM's configuration names its folder."""
+    shutil.copytree(pool.folder, folder)
+    copied = Pool(folder)
+    for holder in pool.holders:
+        place = folder / holder.folder.name
+        token = SoftHSM(place / "token", holder.token.label)
+        config = token.config.read_text().replace(str(holder.token.folder), str(token.folder))
+        token.config.write_text(config)
+        copied.holders.append(Holder(holder.index, holder.name, place, token))
+    return copied
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--cases", action="store_true", help="list the bad inputs tried, run nothing")
 
@@ -40,5 +88,5 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 (number[0], int(number[1:]), f"{number:5} {' '.join(words)}  [{item.nodeid}]")
             )
     for _, _, line in sorted(lines):
-        print(line)  # noqa: T201
+        print(line)
     items[:] = []

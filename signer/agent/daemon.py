@@ -30,6 +30,7 @@ def run_agent(config: AgentConfig, log: EventLog) -> None:
         SignerError: the files, the journal or the socket are not in order. Nothing was served.
     """
     os.umask(0o077)
+    log.take_over("aiohttp", "asyncio")
     desk = Desk.lay(config.group, config.policy, config.envelope)
     require_pinned(desk.group.network, config.network)
     profile = load_profile(config.token.profile)
@@ -58,6 +59,7 @@ async def _serve(config: AgentConfig, server: AgentServer, log: EventLog) -> Non
     runner = web.AppRunner(
         server.application(),
         access_log=None,
+        auto_decompress=False,
         keepalive_timeout=HEAD_SECONDS,
         shutdown_timeout=STOP_SECONDS,
         handle_signals=False,
@@ -78,7 +80,8 @@ async def _serve(config: AgentConfig, server: AgentServer, log: EventLog) -> Non
 def _state_folder(path: Path) -> None:
     make_folder(path, mode=0o700)
     status = path.stat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_mode & 0o022:
+    ours = status.st_uid in (os.geteuid(), 0)
+    if not stat.S_ISDIR(status.st_mode) or status.st_mode & 0o022 or not ours:
         raise ConfigError(
             f"others may change the state folder {str(path)!r}", hint=f"chmod 700 {path}"
         )

@@ -1,6 +1,7 @@
 """Log lines: one JSON object each, fields by name. There is no way to log an object by accident."""
 
 import json
+import logging
 import sys
 import time
 from typing import TextIO
@@ -22,3 +23,29 @@ class EventLog:
             self._stream.flush()
         except OSError:
             return  # a full log disk must not stop a signature or a refusal
+
+    def take_over(self, *libraries: str) -> None:
+        """Write what these libraries log as events too, each on one line and without a trace."""
+        for name in libraries:
+            logger = logging.getLogger(name)
+            logger.handlers = [_Events(self)]
+            logger.propagate = False
+
+
+class _Events(logging.Handler):
+    """Turns a library's log record into one event."""
+
+    def __init__(self, log: EventLog) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record's place and kind; its text may be a stranger's."""
+        kind = record.exc_info[0] if record.exc_info else None
+        self._log.write(
+            "library",
+            logger=record.name,
+            level=record.levelname,
+            at=f"{record.funcName}:{record.lineno}",
+            kind=None if kind is None else kind.__name__,
+        )

@@ -11,7 +11,7 @@ from signer import __version__
 from signer.agent.log import EventLog
 from signer.agent.peer import Peer, require
 from signer.custody.custodian import Custodian
-from signer.errors import AgentError, DeniedError, InputError, SignerError
+from signer.errors import AgentError, DeniedError, InputError, SecretFileError, SignerError
 from signer.messages.reply import SignReply
 from signer.messages.request import MAX_BYTES as MAX_REQUEST_BYTES
 from signer.messages.request import SignRequest
@@ -163,8 +163,8 @@ async def _body(request: web.Request, max_bytes: int) -> bytes:
 def _http_status(error: SignerError) -> int:
     if isinstance(error, DeniedError):
         return 403
-    if isinstance(error, InputError):
-        return 400
+    if isinstance(error, InputError) and not isinstance(error, SecretFileError):
+        return 400  # a PIN file that is wrong is not the requester's doing
     return {"E_BUSY": 503, "E_SLOW": 408}.get(error.code, 500)
 
 

@@ -21,7 +21,11 @@ def listen(path: Path) -> socket.socket:
         ConfigError: the folder is open to change by others, another agent listens there, or
             something that is no socket is in the way.
     """
-    make_folder(path.parent, mode=0o750)
+    before = os.umask(0o027)  # the folder's group may pass, whatever the umask was
+    try:
+        make_folder(path.parent, mode=0o750)
+    finally:
+        os.umask(before)
     _require_private(path.parent)
     _clear_stale(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)

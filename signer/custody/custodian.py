@@ -15,7 +15,7 @@ from signer.custody.desk import Desk
 from signer.custody.jobs import SecretSource, SignBatch, TokenChoice
 from signer.custody.journal import Journal
 from signer.custody.worker_process import BASE_SECONDS, SECONDS_PER_ITEM, run_worker
-from signer.errors import JournalError, SignerError, WorkerError
+from signer.errors import JournalError, SchemaError, SignerError, WorkerError
 from signer.messages.reply import PARTIAL_BYTES, Denial, SignReply
 from signer.messages.request import SignRequest
 from signer.policy.decision import check_items, check_request
@@ -86,14 +86,13 @@ class Custodian:
         seconds = BASE_SECONDS + SECONDS_PER_ITEM * len(request.items)
         result = self.worker(job, environment=self.environment, seconds=seconds)
         positions = [p for p in range(len(request.items)) if p not in skip]
-        entries = result.array("partials", low=0, high=len(request.items))
-        if len(entries) != len(positions):
-            raise WorkerError("the worker did not sign what it was told to")
-        self.on_work(result)
-        return {
-            position: parse_hex(entry, PARTIAL_BYTES, "worker's partial")
-            for position, entry in zip(positions, entries, strict=True)
-        }
+        try:
+            entries = result.array("partials", low=len(positions), high=len(positions))
+            partials = [parse_hex(entry, PARTIAL_BYTES, "worker's partial") for entry in entries]
+            self.on_work(result)
+        except SchemaError as error:
+            raise WorkerError(error.message) from None
+        return dict(zip(positions, partials, strict=True))
 
     def _reply(
         self, request: SignRequest, partials: Mapping[int, bytes], denied: Mapping[int, Denial]

@@ -1,7 +1,8 @@
 """What this share has ever been asked to sign. Append-only, durable before anything is unsealed.
 
-JSON lines, one record per decision, each chained to the one before by
-`prev = SHA-256(prev ‖ line)` (32 raw bytes, then the line without its newline). Types:
+JSON lines, one record per decision: `head` is the SHA-256 of the record's canonical JSON without
+`head`, and `prev` the head of the record before. So no byte changes unnoticed, the last record's
+included. Types:
 
 - ``OPENED``    whose journal this is: group, epoch, share index, network
 - ``INTENT``    a request is about to be signed; from here on its validators are bound for ever
@@ -11,7 +12,8 @@ JSON lines, one record per decision, each chained to the one before by
 
 A validator is bound by (genesis validators root, validator index) to one address. Bindings come
 from INTENT, so a crash at any later moment forgets nothing. A line that was not written whole never
-was durable, so nothing was signed after it: it is set aside when the journal opens.
+was durable, so nothing was signed after it: it is set aside when the journal opens. One that lacks
+nothing but its newline counts, which is the safe reading of it.
 """
 
 import fcntl
@@ -19,11 +21,11 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from signer.errors import JournalError, SchemaError
+from signer.errors import InputError, JournalError, SchemaError
 from signer.files import fsync_folder
 from signer.messages.address import ExecutionAddress
 from signer.messages.group_file import GroupFile
@@ -71,6 +73,9 @@ class Journal:
             if journal.sequence == 0:
                 journal._append("OPENED", {"version": 1, **owner})
                 fsync_folder(path.parent)
+        except OSError as error:
+            journal.close()
+            raise JournalError(f"cannot open the journal {str(path)!r}: {_reason(error)}") from None
         except BaseException:
             journal.close()
             raise
@@ -131,6 +136,7 @@ class Journal:
                 "the journal could not be repaired after a failed write",
                 hint="free the disk, then restart the agent",
             )
+        self._require_untouched()
         sequence = self.sequence
         record = {
             "seq": sequence,
@@ -139,21 +145,37 @@ class Journal:
             "type": kind,
             "body": body,
         }
-        line = canonical(record)
+        head = _digest(record)
+        line = canonical(record | {"head": head.hex()}) + b"\n"
         try:
-            _write_all(self._descriptor, line + b"\n")
+            _write_all(self._descriptor, line)
             os.fsync(self._descriptor)
         except OSError as error:
             self._cut_back()
-            reason = (error.strerror or "error").lower()
             raise JournalError(
-                f"cannot write the journal {str(self._path)!r}: {reason}",
-                hint="nothing was signed; free the disk and ask again",
+                f"cannot write the journal {str(self._path)!r}: {_reason(error)}",
+                hint="nothing was released; free the disk and ask again",
             ) from None
-        self._size += len(line) + 1
-        self.head = _chain(self.head, line)
+        self._size += len(line)
+        self.head = head
         self.sequence += 1
         return sequence
+
+    def _require_untouched(self) -> None:
+        """Write only to the file at the path, and only after what this process knows of it.
+
+        A journal that was moved away, cut or written by others would not hold what is signed now.
+        """
+        try:
+            ours, there = os.fstat(self._descriptor), self._path.lstat()
+            untouched = os.path.samestat(ours, there) and ours.st_size == self._size
+        except OSError:
+            untouched = False
+        if not untouched:
+            raise JournalError(
+                f"the journal {str(self._path)!r} was moved or changed under the agent",
+                hint="put back the journal it had, then restart the agent",
+            )
 
     def _cut_back(self) -> None:
         """Undo a half-written line; if even that fails, sign no more until a restart."""
@@ -170,7 +192,7 @@ class Journal:
                 if not line.endswith(b"\n"):
                     if len(line) == MAX_LINE_BYTES or file.read(1):
                         raise self._damaged(number, "a line without an end")
-                    self._set_aside(line)
+                    self._end_line(line, number, owner)
                     break
                 self._replay(line[:-1], number, owner)
                 self._size += len(line)
@@ -180,21 +202,26 @@ class Journal:
     def _replay(self, line: bytes, number: int, owner: dict[str, Any]) -> None:
         what = f"journal {str(self._path)!r}, line {number}"
         try:
-            fields = Fields(parse_object(line, what=what, max_bytes=MAX_LINE_BYTES), what)
+            record = parse_object(line, what=what, max_bytes=MAX_LINE_BYTES)
+            fields = Fields(record, what)
+            head = fields.hex_bytes("head", 32)
             sequence = fields.integer("seq", low=0, high=2**53 - 1)
             previous = fields.hex_bytes("prev", 32)
             fields.integer("ts", low=0, high=2**53 - 1)
             kind = fields.choice("type", _TYPES)
             body = fields.nested("body")
             fields.done()
+            del record["head"]
+            if head != _digest(record):
+                raise self._damaged(number, "it is not what was written")
             if sequence != self.sequence or previous != self.head:
                 raise self._damaged(number, "it does not follow the line before it")
             if (kind == "OPENED") != (sequence == 0):
                 raise self._damaged(number, f"{kind} in this place")
             self._apply(kind, body, owner)
-        except SchemaError as error:
+        except InputError as error:
             raise self._damaged(number, error.message) from None
-        self.head = _chain(self.head, line)
+        self.head = head
         self.sequence += 1
 
     def _apply(self, kind: str, body: Fields, owner: dict[str, Any]) -> None:
@@ -226,6 +253,18 @@ class Journal:
                 body.string("code", pattern=r"E_[A-Z_]+")
         body.done()
 
+    def _end_line(self, line: bytes, number: int, owner: dict[str, Any]) -> None:
+        """Deal with a last line that has no newline: damaged, whole but for that, or unfinished."""
+        if _is_object(line[:-1]):
+            raise self._damaged(number, "something else stands where it should end")
+        if not _is_object(line):
+            self._set_aside(line)
+            return
+        self._replay(line, number, owner)
+        _write_all(self._descriptor, b"\n")
+        os.fsync(self._descriptor)
+        self._size += len(line) + 1
+
     def _set_aside(self, line: bytes) -> None:
         """Move an unfinished last line, never durable, out of the way and keep it for a look."""
         aside = self._path.with_name(f"{self._path.name}.torn-{self.sequence}")
@@ -241,8 +280,20 @@ class Journal:
         )
 
 
-def _chain(head: bytes, line: bytes) -> bytes:
-    return hashlib.sha256(head + line).digest()
+def _digest(record: Mapping[str, Any]) -> bytes:
+    return hashlib.sha256(canonical(record)).digest()
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        parse_object(line, what="line", max_bytes=MAX_LINE_BYTES)
+    except SchemaError:
+        return False
+    return True
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or type(error).__name__).lower()
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
@@ -256,8 +307,7 @@ def _open_locked(path: Path) -> int:
     try:
         descriptor = os.open(path, flags, 0o600)
     except OSError as error:
-        reason = (error.strerror or "error").lower()
-        raise JournalError(f"cannot open the journal {str(path)!r}: {reason}") from None
+        raise JournalError(f"cannot open the journal {str(path)!r}: {_reason(error)}") from None
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):

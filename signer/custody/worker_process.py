@@ -4,6 +4,7 @@ What a library copied of a PIN or a share goes with the process. The worker gets
 environment variables its module needs, and no more; whoever hires it learns a result or an error.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -38,17 +39,7 @@ def run_worker(
         SignerError: what the worker raised, as if it had been raised here.
         WorkerError: it died (E_WORKER) or ran out of time (E_TIMEOUT).
     """
-    process = subprocess.Popen(
-        [sys.executable, "-I", "-m", "signer.custody.worker"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=dict(environment),
-        cwd="/",
-        close_fds=True,
-        pass_fds=terminals,
-        start_new_session=True,
-    )
+    process = _hire(environment, terminals)
     try:
         output, _ = process.communicate(order_bytes(job), timeout=seconds)
     except subprocess.TimeoutExpired:
@@ -62,11 +53,33 @@ def run_worker(
     return _result(output, process.returncode)
 
 
+def _hire(environment: Mapping[str, str], terminals: Sequence[int]) -> "subprocess.Popen[bytes]":
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-I", "-m", "signer.custody.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=dict(environment),
+            cwd="/",
+            close_fds=True,
+            pass_fds=terminals,
+            start_new_session=True,
+        )
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise WorkerError(f"no worker process could be started: {reason}") from None
+
+
 def _end(process: "subprocess.Popen[bytes]") -> None:
     """Leave no worker behind, whatever happened."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with contextlib.suppress(OSError):
+                pipe.close()
 
 
 def _result(output: bytes, status: int) -> Fields:

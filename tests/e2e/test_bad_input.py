@@ -33,14 +33,11 @@ def refused(
     pool: Pool, code: str, status: int, *arguments: str | Path, holder: Holder | None = None
 ) -> str:
     """Run a command that must be refused; return its one line."""
-    done = pool.run(*arguments, holder=holder, expect=status)
-    assert done.stdout == ""
+    done = pool.run(*arguments, "--json", holder=holder, expect=status)
+    assert json.loads(done.stdout)["error"]["code"] == code
     lines = done.stderr.splitlines()
     assert len(lines) == 1, done.stderr
     assert lines[0].startswith(f"{code}: "), done.stderr
-    assert "Traceback" not in done.stderr
-    again = pool.run(*arguments, "--json", holder=holder, expect=status)
-    assert json.loads(again.stdout)["error"]["code"] == code
     return lines[0]
 
 
@@ -49,6 +46,13 @@ def secret(path: Path, content: str | bytes, mode: int = 0o600) -> Path:
     path.chmod(mode)
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
+
+
+def test_an_error_is_one_line_on_stderr_and_nothing_on_stdout(pool: Pool, tmp_path: Path) -> None:
+    done = pool.run("request", "show", tmp_path / "none.json", expect=1)
+    assert done.stdout == ""
+    assert done.stderr.startswith("E_INPUT: ")
+    assert len(done.stderr.splitlines()) == 1
 
 
 # PINs and tokens

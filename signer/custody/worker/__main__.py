@@ -24,6 +24,7 @@ from signer.strict import canonical
 def main() -> NoReturn:
     """Carry out the order on standard input. Exits 0 if a result was written, error or not."""
     weaknesses = harden()
+    results = _take_output()
     try:
         job = parse_order(sys.stdin.buffer.read(MAX_ORDER_BYTES + 1))
         answer: dict[str, Any] = {"ok": _handler(job)(job, weaknesses)}
@@ -31,9 +32,18 @@ def main() -> NoReturn:
         answer = {"error": _words(error)}
     except Exception as error:  # a bug of ours: its place may be told, its values may be secret
         answer = {"error": _words(WorkerError(f"internal error: {_place(error)}"))}
-    sys.stdout.buffer.write(canonical({"version": 1, **answer}))
-    sys.stdout.buffer.flush()
+    with os.fdopen(results, "wb") as file:
+        file.write(canonical({"version": 1, **answer}))
     os._exit(0)
+
+
+def _take_output() -> int:
+    """Keep standard output for the result: what a token's module prints goes nowhere."""
+    results = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+    return results
 
 
 def _handler(job: Job) -> Callable[..., dict[str, Any]]:

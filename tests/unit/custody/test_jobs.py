@@ -1,0 +1,192 @@
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from signer.custody.jobs import (
+    Job,
+    ListTokens,
+    MakeCard,
+    SecretSource,
+    SetUpToken,
+    SignBatch,
+    SplitKey,
+    TokenChoice,
+    VerifyShare,
+    order_bytes,
+    parse_order,
+)
+from signer.errors import InputError, SchemaError
+from signer.messages.networks import HOODI, MAINNET
+from tests.simulators.holders import SimulatedPool
+
+POOL = SimulatedPool.new()
+TOKEN = TokenChoice(profile="softhsm2", module="/m.so", label="desk", serial="00ff")
+FILE = SecretSource(file="/run/pin")
+TTY = SecretSource(terminal=7)
+SIGN = SignBatch(
+    token=TOKEN,
+    pin=FILE,
+    network=MAINNET,
+    role="withdrawal",
+    group_public_key=bytes(POOL.group.public_key),
+    epoch=1,
+    index=1,
+    public_share=bytes(48),
+    policy=POOL.policy.to_json(),
+    envelope="{}",
+    request=POOL.request(1, 2).to_bytes().decode(),
+    skip=frozenset({1}),
+    threads=2,
+)
+SPLIT = SplitKey(
+    mnemonic=FILE,
+    passphrase=TTY,
+    key_index=3,
+    threshold=3,
+    cards=("a", "b"),
+    network=HOODI,
+    role="withdrawal",
+    policy_digest=bytes(32),
+)
+JOBS: list[Job] = [
+    ListTokens(token=TOKEN),
+    ListTokens(token=TokenChoice(profile="/p.yaml")),
+    SetUpToken(token=TOKEN, pin=TTY),
+    MakeCard(token=TOKEN, pin=FILE, name="Ada", created=5),
+    VerifyShare(token=TOKEN, pin=FILE, group="{}", envelope="{}"),
+    SPLIT,
+    replace(SPLIT, mnemonic=None, passphrase=None, keystore="/k.json", password=FILE),
+    SIGN,
+]
+
+
+@pytest.mark.parametrize("job", JOBS, ids=lambda job: job.kind)
+def test_an_order_comes_out_as_it_went_in(job: Job) -> None:
+    assert parse_order(order_bytes(job)) == job
+
+
+def without(value: Any, path: tuple[Any, ...]) -> Any:
+    value = json.loads(json.dumps(value))
+    place = value
+    for step in path[:-1]:
+        place = place[step]
+    del place[path[-1]]
+    return value
+
+
+def put(value: Any, path: tuple[Any, ...], new: Any) -> bytes:
+    value = json.loads(json.dumps(value))
+    place = value
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = new
+    return json.dumps(value).encode()
+
+
+def paths(value: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Every field of an order, but what is inside texts and the policy."""
+    found: list[tuple[str, ...]] = []
+    for name, field in value.items():
+        found.append((name,))
+        if isinstance(field, dict) and name != "policy":
+            found += [(name, *rest) for rest in paths(field)]
+    return found
+
+
+@pytest.mark.case("F7", "order with any field missing, or with one more anywhere")
+@pytest.mark.parametrize("job", JOBS, ids=lambda job: job.kind)
+def test_orders_have_exactly_their_fields(job: Job) -> None:
+    value = json.loads(order_bytes(job))
+    for path in paths(value):
+        with pytest.raises(SchemaError):
+            parse_order(json.dumps(without(value, path)).encode())
+        place = value
+        for step in path[:-1]:
+            place = place[step]
+        with pytest.raises(SchemaError):
+            parse_order(put(value, (*path[:-1], "pin_value"), "1234"))
+
+
+@pytest.mark.case("F8", "order with a field of another type or out of range")
+@pytest.mark.parametrize(
+    ("path", "bad"),
+    [
+        (("version",), 2),
+        (("version",), True),
+        (("job",), "sign"),
+        (("job",), "list_tokens"),
+        (("epoch",), 0),
+        (("epoch",), True),
+        (("index",), 0),
+        (("index",), 101),
+        (("role",), "owner"),
+        (("group_public_key",), "00" * 47),
+        (("public_share",), "AA" * 48),
+        (("policy",), []),
+        (("policy",), "{}"),
+        (("envelope",), 7),
+        (("request",), None),
+        (("skip",), [-1]),
+        (("skip",), [20_000]),
+        (("skip",), [True]),
+        (("skip",), "0"),
+        (("threads",), 0),
+        (("threads",), 65),
+        (("network",), "mainnet"),
+        (("network", "genesis_fork_version"), "0x10000910"),
+        (("token",), None),
+        (("token", "profile"), ""),
+        (("token", "profile"), "a\nb"),
+        (("token", "module"), "relative.so"),
+        (("token", "module"), "/a\x00b"),
+        (("token", "label"), ""),
+        (("token", "label"), "x" * 33),
+        (("token", "serial"), 5),
+        (("pin",), "/run/pin"),
+        (("pin",), {"file": None, "terminal": None}),
+        (("pin",), {"file": "/run/pin", "terminal": 3}),
+        (("pin",), {"file": None, "terminal": True}),
+        (("pin",), {"file": None, "terminal": "3"}),
+        (("pin", "file"), "pin"),
+    ],
+)
+def test_malformed_orders_are_refused(path: tuple[str, ...], bad: Any) -> None:
+    with pytest.raises(InputError):
+        parse_order(put(json.loads(order_bytes(SIGN)), path, bad))
+
+
+@pytest.mark.parametrize(
+    ("path", "bad"),
+    [
+        (("key_index",), -1),
+        (("key_index",), 2**31),
+        (("cards",), [7]),
+        (("cards",), "a"),
+        (("keystore",), "relative"),
+        (("mnemonic",), "abandon abandon"),
+        (("policy_digest",), "00"),
+    ],
+)
+@pytest.mark.case("F8", "order to split with a field of another type or out of range")
+def test_malformed_orders_to_split_are_refused(path: tuple[str, ...], bad: Any) -> None:
+    with pytest.raises(SchemaError):
+        parse_order(put(json.loads(order_bytes(SPLIT)), path, bad))
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_do_more_than_be_refused(raw: bytes) -> None:
+    with pytest.raises(SchemaError):
+        parse_order(raw)
+
+
+def test_an_order_holds_no_secret() -> None:
+    """Sources are paths and descriptors; there is no field that could carry a PIN or a key."""
+    sources = {"pin", "mnemonic", "passphrase", "password"}
+    for job in JOBS:
+        for name, value in json.loads(order_bytes(job)).items():
+            if name in sources and value is not None:
+                assert set(value) == {"file", "terminal"}
