@@ -17,7 +17,6 @@ from signer.custody.desk import Desk, require_pinned
 from signer.custody.journal import Journal
 from signer.errors import ConfigError
 from signer.files import make_folder
-from signer.hsm.profile import load_profile
 from signer.strict import Fields
 
 STOP_SECONDS = 60.0  # a batch under way at SIGTERM may take this long to finish
@@ -32,7 +31,6 @@ def run_agent(config: AgentConfig, log: EventLog) -> None:
     os.umask(0o077)
     desk = Desk.lay(config.group, config.policy, config.envelope)
     require_pinned(desk.group.network, config.network)
-    profile = load_profile(config.token.profile)
     _state_folder(config.state)
     with Journal.open(config.state / "journal.jsonl", desk.group, desk.index) as journal:
         if journal.torn:
@@ -42,7 +40,7 @@ def run_agent(config: AgentConfig, log: EventLog) -> None:
             journal=journal,
             token=config.token,
             pin=config.pin,
-            environment=module_environment(profile.environment),
+            environment=module_environment(config.token.profile.environment),
             threads=config.threads,
             on_work=lambda result: _log_work(log, result),
         )

@@ -72,7 +72,7 @@ class AgentServer:
                 "policy_digest": desk.policy.digest.hex(),
                 "journal": {"sequence": journal.sequence, "head": journal.head.hex()},
                 "token": {
-                    "profile": self._custodian.token.profile,
+                    "profile": self._custodian.token.profile.name,
                     "label": self._custodian.token.label,
                     "serial": self._custodian.token.serial,
                 },

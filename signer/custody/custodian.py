@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from signer.custody.desk import Desk
-from signer.custody.jobs import SecretSource, SignBatch, TokenChoice
+from signer.custody.jobs.shares import SignBatch
+from signer.custody.jobs.sources import SecretSource, TokenChoice
 from signer.custody.journal import Journal
 from signer.custody.worker_process import BASE_SECONDS, SECONDS_PER_ITEM, run_worker
 from signer.errors import JournalError, SignerError, WorkerError
