@@ -22,8 +22,9 @@ from signer.bls.scalar import SecretScalar
 from signer.bls.scheme import public_key
 from signer.custody.custodian import Custodian, module_environment
 from signer.custody.desk import Desk
-from signer.custody.jobs import SecretSource, TokenChoice
+from signer.custody.jobs.sources import SecretSource, TokenChoice
 from signer.custody.journal import Journal
+from signer.hsm.profile import load_profile
 from signer.messages.request import SignRequest
 from signer.testing.pool import Pool, summary
 from signer.threshold.combine import combine
@@ -146,7 +147,7 @@ def partial_worker_ratio(pool: Pool) -> float:
         custodian = Custodian(
             desk=desk,
             journal=journal,
-            token=TokenChoice(profile="softhsm2", label=holder.token.label),
+            token=TokenChoice(profile=load_profile("softhsm2"), label=holder.token.label),
             pin=SecretSource(file=str(holder.token.pin_file)),
             environment=module_environment(("SOFTHSM2_CONF",))
             | {"SOFTHSM2_CONF": str(holder.token.config)},

@@ -16,7 +16,8 @@ MAX_DEPTH = 8  # levels of nesting
 MAX_INTEGER = 2**53 - 1  # what every JSON reader keeps exact
 
 _HEX = re.compile(r"[0-9a-f]*\Z")
-_STRING_OR_BRACKET = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
+# Possessive, and an unfinished string is one too: no byte is looked at twice, whatever comes.
+_STRING_OR_BRACKET = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 
 
 def canonical(value: Mapping[str, Any]) -> bytes:
@@ -70,10 +71,17 @@ def _limit_depth(raw: bytes, what: str) -> None:
 def _no_duplicates(pairs: list[tuple[str, Any]], what: str) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise SchemaError(f"{what}: field {twice[:40]!r} stands twice")
+        raise SchemaError(f"{what}: field {_first_twice(pairs)[:40]!r} stands twice")
     return value
+
+
+def _first_twice(pairs: list[tuple[str, Any]]) -> str:
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
+            return key
+        seen.add(key)
+    return ""
 
 
 def _bounded_int(text: str, what: str) -> int:

@@ -80,13 +80,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not config.getoption("--cases"):
         return
-    lines = set()
+    cases = set()
     for item in items:
+        test = item.nodeid.partition("[")[0]
         for mark in item.iter_markers("case"):
-            number, *words = mark.args
-            lines.add(
-                (number[0], int(number[1:]), f"{number:5} {' '.join(words)}  [{item.nodeid}]")
-            )
-    for _, _, line in sorted(lines):
-        print(line)
+            number, words = mark.args
+            cases.add((number[0], int(number[1:]), words, test))
+    for letter, number, words, test in sorted(cases):
+        print(f"{letter}{number}  {words}  ({test})")
     items[:] = []

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from signer.custody.jobs import SecretSource, TokenChoice
+from signer.custody.jobs.sources import SecretSource, TokenChoice
 from signer.errors import ConfigError, InputError, SchemaError
 from signer.files import read_file
+from signer.hsm.profile import load_profile
 from signer.messages.networks import MAX_FILE_BYTES, Network, parse_network_file
 from signer.strict import Fields
 from signer.strict_yaml import parse_yaml_object
@@ -84,7 +85,7 @@ def _token(fields: Fields, base: Path) -> TokenChoice:
         profile = str(base / profile)
     module = optional("module", _PATH)
     choice = TokenChoice(
-        profile=profile,
+        profile=load_profile(profile),
         module=None if module is None else str(base / module),
         label=optional("label", r"[^\x00\n]{1,32}"),
         serial=optional("serial", r"[^\x00\n]{1,32}"),

@@ -11,13 +11,12 @@ from aiohttp import web
 from signer.agent.config import AgentConfig
 from signer.agent.log import EventLog
 from signer.agent.server import HEAD_SECONDS, AgentServer
-from signer.agent.socket_path import listen
+from signer.agent.socket_path import BACKLOG, listen, remove
 from signer.custody.custodian import Custodian, module_environment
 from signer.custody.desk import Desk, require_pinned
 from signer.custody.journal import Journal
 from signer.errors import ConfigError
 from signer.files import make_folder
-from signer.hsm.profile import load_profile
 from signer.strict import Fields
 
 STOP_SECONDS = 60.0  # a batch under way at SIGTERM may take this long to finish
@@ -33,7 +32,6 @@ def run_agent(config: AgentConfig, log: EventLog) -> None:
     log.take_over("aiohttp", "asyncio")
     desk = Desk.lay(config.group, config.policy, config.envelope)
     require_pinned(desk.group.network, config.network)
-    profile = load_profile(config.token.profile)
     _state_folder(config.state)
     with Journal.open(config.state / "journal.jsonl", desk.group, desk.index) as journal:
         if journal.torn:
@@ -43,7 +41,7 @@ def run_agent(config: AgentConfig, log: EventLog) -> None:
             journal=journal,
             token=config.token,
             pin=config.pin,
-            environment=module_environment(profile.environment),
+            environment=module_environment(config.token.profile.environment),
             threads=config.threads,
             on_work=lambda result: _log_work(log, result),
         )
@@ -66,13 +64,14 @@ async def _serve(config: AgentConfig, server: AgentServer, log: EventLog) -> Non
     )
     await runner.setup()
     listener = listen(config.socket)
+    bound = config.socket.lstat()
     try:
-        await web.SockSite(runner, listener).start()
+        await web.SockSite(runner, listener, backlog=BACKLOG).start()
         log.write("listening", socket=str(config.socket), pid=os.getpid())
         await stop.wait()
         log.write("stopping")
     finally:
-        config.socket.unlink(missing_ok=True)
+        remove(config.socket, bound)
         await runner.cleanup()
         server.close()
 

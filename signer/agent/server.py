@@ -72,7 +72,7 @@ class AgentServer:
                 "policy_digest": desk.policy.digest.hex(),
                 "journal": {"sequence": journal.sequence, "head": journal.head.hex()},
                 "token": {
-                    "profile": self._custodian.token.profile,
+                    "profile": self._custodian.token.profile.name,
                     "label": self._custodian.token.label,
                     "serial": self._custodian.token.serial,
                 },
@@ -82,12 +82,12 @@ class AgentServer:
 
     async def _sign(self, request: web.Request) -> web.Response:
         peer = self._admit(request, "sign")
-        raw = await _body(request, MAX_REQUEST_BYTES)
         if self._waiting >= MAX_WAITING:
             raise AgentError("too many requests are waiting", code="E_BUSY", hint="ask again later")
-        self._waiting += 1
+        self._waiting += 1  # a body being read counts: it takes memory
         started = time.monotonic()
         try:
+            raw = await _body(request, MAX_REQUEST_BYTES)
             answer = await asyncio.get_running_loop().run_in_executor(
                 self._signing, self._sign_bytes, raw, peer
             )

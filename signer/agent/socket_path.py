@@ -1,5 +1,6 @@
 """The agent's listening socket: in a folder that others cannot change, and nobody else's."""
 
+import contextlib
 import errno
 import os
 import socket
@@ -9,7 +10,7 @@ from pathlib import Path
 from signer.errors import ConfigError
 from signer.files import make_folder
 
-BACKLOG = 32
+BACKLOG = 256  # connections that wait to be accepted; one more is refused by the kernel
 
 
 def listen(path: Path) -> socket.socket:
@@ -41,6 +42,13 @@ def listen(path: Path) -> socket.socket:
     finally:
         os.umask(before)
     return listener
+
+
+def remove(path: Path, bound: os.stat_result) -> None:
+    """Remove the socket file if it is still the one that `listen` bound, not another agent's."""
+    with contextlib.suppress(OSError):
+        if os.path.samestat(path.lstat(), bound):
+            path.unlink()
 
 
 def _require_private(folder: Path) -> None:

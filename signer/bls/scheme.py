@@ -91,7 +91,7 @@ def verify_batch(
         points: H(message) of each message, as many as signatures.
         signatures: at least one.
         random_bytes: a cryptographic source; whoever chose the signatures must not know it.
-        bits: 128 against adversaries, 64 to find an error of one's own machine.
+        bits: 128 against adversaries, fewer to find an error of one's own machine.
 
     Raises:
         EngineError: the random source is broken.

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from signer.cli.wiring import network
 from signer.custody.desk import read_policy
-from signer.custody.jobs import SecretSource, SplitKey
+from signer.custody.jobs.sources import SecretSource
+from signer.custody.jobs.splitting import SplitKey
 from signer.custody.orders import split_key, terminal
 from signer.errors import OutputError, UsageError
 from signer.files import make_folder, read_file, write_new

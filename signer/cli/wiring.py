@@ -3,9 +3,10 @@
 import re
 from pathlib import Path
 
-from signer.custody.jobs import TokenChoice
+from signer.custody.jobs.sources import TokenChoice
 from signer.errors import UsageError
 from signer.files import read_file
+from signer.hsm.profile import load_profile
 from signer.messages.card import NAME_PATTERN
 from signer.messages.networks import MAX_FILE_BYTES, Network, find_network, parse_network_file
 
@@ -20,7 +21,7 @@ def token_choice(
         if value is not None and not 1 <= len(value) <= 32:
             raise UsageError(f"{option} takes 1 to 32 characters")
     return TokenChoice(
-        profile=str(Path(profile).absolute()) if "/" in profile else profile,
+        profile=load_profile(profile),
         module=None if module is None else str(module.absolute()),
         label=label,
         serial=serial,

@@ -10,12 +10,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from signer.custody.desk import Desk
-from signer.custody.jobs import SecretSource, SignBatch, TokenChoice
+from signer.custody.jobs.shares import SignBatch
+from signer.custody.jobs.sources import SecretSource, TokenChoice
 from signer.custody.journal import Journal
 from signer.custody.worker_process import BASE_SECONDS, SECONDS_PER_ITEM, run_worker
-from signer.errors import JournalError, SchemaError, SignerError, WorkerError
+from signer.errors import JournalError, PinError, SchemaError, SignerError, WorkerError
 from signer.messages.reply import PARTIAL_BYTES, Denial, SignReply
 from signer.messages.request import SignRequest
 from signer.policy.decision import check_items, check_request
@@ -38,6 +40,7 @@ class Custodian:
     worker: Callable[..., Fields] = run_worker
     on_work: Callable[[Fields], None] = lambda result: None
     _one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
+    _refused_pin: tuple[int, ...] | None = None  # which PIN file the token refused
 
     def sign(self, request: SignRequest, peer_uid: int) -> SignReply:
         """Answer `request`, which user `peer_uid` may make: a partial or a denial for each item.
@@ -46,6 +49,8 @@ class Custodian:
             DeniedError: policy refuses the request as a whole. Nothing was recorded.
             JournalError: the record could not be made durable. Nothing was unsealed, or nothing
                 of what was signed leaves.
+            PinError: the token has refused this PIN file before, and nobody changed it since. It is
+                not tried again: whoever may ask could lock the token so.
             SignerError: the worker's trouble. Nothing leaves; the bindings stay.
         """
         with self._one_at_a_time:
@@ -55,15 +60,34 @@ class Custodian:
             approved = [item for p, item in enumerate(request.items) if p not in denied]
             if not approved:
                 return self._reply(request, {}, denied)
+            self._require_untried_pin()
             intent = self.journal.intent(request.digest, approved, peer_uid)
             try:
                 partials = self._have_signed(request, frozenset(denied))
             except SignerError as error:
+                if error.code == "E_PIN_REFUSED":
+                    self._refused_pin = self._pin_file_state()
                 with contextlib.suppress(JournalError):
                     self.journal.failed(intent, error.code)
                 raise
             self.journal.released(intent, list(partials.values()))
             return self._reply(request, partials, denied)
+
+    def _require_untried_pin(self) -> None:
+        if self._refused_pin is not None and self._refused_pin == self._pin_file_state():
+            raise PinError(
+                "the token refused this agent's PIN before; it is not tried again",
+                hint="correct the PIN file",
+                code="E_PIN_REFUSED",
+            )
+
+    def _pin_file_state(self) -> tuple[int, ...]:
+        """Return what changes when a person writes the PIN file anew; its content is not read."""
+        try:
+            status = Path(self.pin.file or "").stat()
+        except OSError:
+            return ()
+        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
     def _have_signed(self, request: SignRequest, skip: frozenset[int]) -> dict[int, bytes]:
         """Hire a worker for the items not in `skip`; return their partials by position."""

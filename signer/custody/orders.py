@@ -8,19 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from signer.custody.custodian import module_environment
-from signer.custody.jobs import (
-    Job,
-    ListTokens,
-    MakeCard,
-    SecretSource,
-    SetUpToken,
-    SplitKey,
-    TokenChoice,
-    VerifyShare,
-)
+from signer.custody.jobs import Job
+from signer.custody.jobs.shares import VerifyShare
+from signer.custody.jobs.sources import SecretSource, TokenChoice
+from signer.custody.jobs.splitting import SplitKey
+from signer.custody.jobs.tokens import ListTokens, MakeCard, SetUpToken
 from signer.custody.worker_process import run_worker
 from signer.errors import PinError
-from signer.hsm.profile import load_profile
 from signer.messages.card import Card
 from signer.messages.group_file import GroupFile
 from signer.strict import Fields
@@ -146,10 +140,9 @@ def terminal(what: str, instead: str) -> Iterator[int]:
 
 
 def _order(job: Job, token: TokenChoice, terminals: Sequence[int] = ()) -> Fields:
-    profile = load_profile(token.profile)
     return run_worker(
         job,
-        environment=module_environment(profile.environment),
+        environment=module_environment(token.profile.environment),
         seconds=_PERSON_SECONDS,
         terminals=terminals,
     )

@@ -13,15 +13,14 @@ from typing import Any, Self
 from signer.bls.encoding import PublicKey
 from signer.errors import GroupFileError
 from signer.messages.card import Card
+from signer.messages.group_id import MAX_EPOCH, ROLES, group_id_of
 from signer.messages.networks import Network
 from signer.strict import Fields, canonical, parse_hex, parse_object
 from signer.threshold.params import MAX_HOLDERS, ShareIndex, Threshold
 from signer.threshold.vector import VerificationVector
 
 MAX_BYTES = 4 * 1024 * 1024
-ROLES = ("withdrawal", "validator", "approval")
 ORIGINS = ("split",)  # how the key came to be shared; a split's dealer has held all of it
-MAX_EPOCH = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,18 +138,6 @@ class GroupFile:
         if group.group_id != claimed_id:
             raise GroupFileError(f"{what}: the group id does not belong to these constants")
         return group
-
-
-def group_id_of(network: Network, role: str, public_key: bytes) -> bytes:
-    """Return the group id that these constants have."""
-    constants = {
-        "type": "signer-group-id",
-        "version": 1,
-        "network": network.to_json(),
-        "role": role,
-        "group_public_key": bytes(public_key).hex(),
-    }
-    return hashlib.sha256(canonical(constants)).digest()
 
 
 def refuse_shared_keys(cards: tuple[Card, ...], what: str) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from signer.errors import SchemaError
-from signer.messages.group_file import MAX_EPOCH
+from signer.messages.group_id import MAX_EPOCH
 from signer.messages.request import OperatorPartial, SignRequest
 from signer.strict import Fields, canonical, parse_hex, parse_object
 from signer.threshold.params import MAX_HOLDERS, ShareIndex

@@ -9,16 +9,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from signer.bls.encoding import PublicKey
 from signer.errors import SchemaError
 from signer.messages.address import ExecutionAddress
-from signer.messages.group_file import MAX_EPOCH, GroupFile
+from signer.messages.group_id import MAX_EPOCH
 from signer.messages.networks import Network
 from signer.messages.signing_root import bls_to_execution_change_roots
 from signer.strict import Fields, canonical, parse_hex, parse_object
 from signer.threshold.params import MAX_HOLDERS, ShareIndex
+
+if TYPE_CHECKING:  # for the name alone; a worker that signs is spared the cards
+    from signer.messages.group_file import GroupFile
 
 MAX_BYTES = 8 * 1024 * 1024
 MAX_ITEMS = 20_000
@@ -56,7 +59,7 @@ class SignRequest:
     operator: OperatorPartial | None = None
 
     @classmethod
-    def new(cls, group: GroupFile, items: Iterable[Item], *, expires: int) -> Self:
+    def new(cls, group: "GroupFile", items: Iterable[Item], *, expires: int) -> Self:
         """Make the request that pays each validator of `items` to its address.
 
         Raises:

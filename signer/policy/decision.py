@@ -15,20 +15,23 @@ E_EQUIVOCATION   the validator is bound to another address, for ever
 """
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from signer.errors import DeniedError
 from signer.messages.address import ExecutionAddress
-from signer.messages.group_file import GroupFile
 from signer.messages.reply import Denial
 from signer.messages.request import KIND_BLS_TO_EXECUTION_CHANGE, Item, SignRequest
 from signer.policy.policy import Policy
+
+if TYPE_CHECKING:  # for the name alone; a worker that signs is spared the cards
+    from signer.messages.group_file import GroupFile
 
 ROLE_OF_KIND = {KIND_BLS_TO_EXECUTION_CHANGE: "withdrawal"}
 
 BoundTo = Callable[[int], ExecutionAddress | None]
 
 
-def check_request(request: SignRequest, group: GroupFile, now: int) -> None:
+def check_request(request: SignRequest, group: "GroupFile", now: int) -> None:
     """Refuse a request that is not for this group, or not any more.
 
     Raises:

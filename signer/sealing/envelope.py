@@ -2,29 +2,25 @@
 
 Group, epoch, index, public share, role, policy digest and method are the associated data of every
 slot. So an envelope that is renamed, edited or moved to another group opens nowhere. The file is
-public: it is of no use without the token.
+public: it is of no use without the token. This module knows the format and touches no secret;
+`signer.sealing.share` seals and unseals.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Self
 
 from signer.errors import SealError
 from signer.p256 import POINT_BYTES
-from signer.sealing import hpke
-from signer.secret import SecretBytes
 from signer.strict import MAX_INTEGER, Fields, canonical, parse_object
 
 MAX_BYTES = 64 * 1024
 MAX_SLOTS = 4
 MAX_INDEX = 2**16 - 1
 SHARE_BYTES = 32
+CIPHERTEXT_BYTES = SHARE_BYTES + 16  # with the tag of AES-GCM
 ROLES = ("withdrawal", "validator", "approval")
 METHODS = ("hpke-p256",)
-
-_INFO = b"signer/envelope/v1"
-_WRONG_FILE = "take the envelope that belongs to this group file"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +94,7 @@ class Slot:
             method=source.choice("method", METHODS),
             recipient=source.hex_bytes("recipient", POINT_BYTES),
             enc=source.hex_bytes("enc", POINT_BYTES),
-            ciphertext=source.hex_bytes("ciphertext", SHARE_BYTES + hpke.TAG_BYTES),
+            ciphertext=source.hex_bytes("ciphertext", CIPHERTEXT_BYTES),
         )
         source.done()
         return slot
@@ -144,88 +140,7 @@ class Envelope:
         return cls(binding, slots)
 
 
-def seal_share(
-    share: SecretBytes,
-    binding: Binding,
-    recipients: Sequence[bytes],
-    random_bytes: Callable[[int], bytes],
-) -> Envelope:
-    """Seal a 32-byte share to one to four token keys, given by their public points.
-
-    Raises:
-        EncodingError: a recipient is not a point of P-256.
-        SealError: E_ENVELOPE: no recipient, too many, or one of them twice.
-    """
-    if len(share) != SHARE_BYTES:
-        raise ValueError(f"a share has {SHARE_BYTES} bytes, not {len(share)}")
-    if not 1 <= len(recipients) <= MAX_SLOTS or len(set(recipients)) != len(recipients):
-        raise SealError(
-            f"an envelope is for 1 to {MAX_SLOTS} different token keys", code="E_ENVELOPE"
-        )
-    method = METHODS[0]
-    aad = _associated_data(binding, method)
-    slots = []
-    for recipient in recipients:
-        sealed = hpke.seal(recipient, _INFO, aad, share, random_bytes)
-        slots.append(Slot(method, recipient, sealed.enc, sealed.ciphertext))
-    if len({slot.enc for slot in slots}) != len(slots):
-        raise SealError("the random source repeats itself; nothing was written")
-    return Envelope(binding, tuple(slots))
-
-
-def unseal_share(
-    envelope: Envelope,
-    expected: Binding,
-    recipient_point: bytes,
-    ecdh: Callable[[bytes], SecretBytes],
-) -> SecretBytes:
-    """Return the 32-byte share, if `envelope` is the `expected` one and this token opens it.
-
-    Raises:
-        SealError: E_ENVELOPE: of another group, epoch, index, …, or for other tokens. E_UNSEAL: an
-            altered envelope.
-    """
-    _require_binding(envelope.binding, expected)
-    slot = next((slot for slot in envelope.slots if slot.recipient == recipient_point), None)
-    if slot is None:
-        theirs = ", ".join(key_fingerprint(point) for point in envelope.recipients)
-        raise SealError(
-            f"the envelope is for token key {theirs}; this token's is "
-            f"{key_fingerprint(recipient_point)}",
-            hint="plug in the token that the share was sealed to",
-            code="E_ENVELOPE",
-        )
-    return hpke.open_sealed(
-        slot.enc,
-        slot.ciphertext,
-        recipient_point,
-        _INFO,
-        _associated_data(expected, slot.method),
-        ecdh,
-    )
-
-
 def key_fingerprint(point: bytes) -> str:
     """Return the first 8 bytes of a public point's SHA-256 as four groups of four hex digits."""
     digits = hashlib.sha256(point).hexdigest()
     return " ".join(digits[i : i + 4] for i in range(0, 16, 4))
-
-
-def _require_binding(found: Binding, expected: Binding) -> None:
-    """Compare field by field before the token is asked, to say which one differs."""
-    for field in fields(Binding):
-        ours, theirs = getattr(expected, field.name), getattr(found, field.name)
-        if ours != theirs:
-            raise SealError(
-                f"envelope: field {field.name!r} is {_short(theirs)}, {_short(ours)} is expected",
-                hint=_WRONG_FILE,
-                code="E_ENVELOPE",
-            )
-
-
-def _associated_data(binding: Binding, method: str) -> bytes:
-    return canonical(binding.to_json() | {"type": "signer-envelope/v1", "method": method})
-
-
-def _short(value: bytes | int | str) -> str:
-    return value.hex()[:16] + "…" if isinstance(value, bytes) else str(value)

@@ -11,7 +11,7 @@ E_ENCODING = "E_PARTIAL_ENCODING"  # wrong length or flags, not canonical, off t
 E_SUBGROUP = "E_PARTIAL_SUBGROUP"  # a point of the curve outside the prime-order group
 E_INVALID = "E_PARTIAL_INVALID"  # a point of the group, and not the signature of this root
 
-_SELF_CHECK_BITS = 64  # it looks for errors of this machine, not for adversaries
+_SELF_CHECK_BITS = 32  # an error of this machine, no adversary: one in 2**32 would pass
 _MIN_CHUNK = 16  # items: fewer are not worth a thread
 
 

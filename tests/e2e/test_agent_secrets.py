@@ -35,14 +35,17 @@ _OPEN_SHARE = """
 import sys
 from pathlib import Path
 from signer.custody.desk import read_group, binding_of
-from signer.custody.jobs import SecretSource, TokenChoice
+from signer.custody.jobs.sources import SecretSource, TokenChoice
+from signer.hsm.profile import load_profile
 from signer.custody.worker.desk_token import session_on
 from signer.hsm.keys import receiving_key
-from signer.sealing.envelope import Envelope, unseal_share
+from signer.sealing.envelope import Envelope
+from signer.sealing.share import unseal_share
 group, path, label, pin = sys.argv[1:]
 envelope = Envelope.parse(Path(path).read_bytes())
 binding = binding_of(read_group(Path(group)), envelope.binding.index)
-with session_on(TokenChoice(profile="softhsm2", label=label), SecretSource(file=pin)) as session:
+choice = TokenChoice(profile=load_profile("softhsm2"), label=label)
+with session_on(choice, SecretSource(file=pin)) as session:
     key = receiving_key(session)
     with unseal_share(envelope, binding, key.public_point, key.ecdh) as share:
         print(share.expose().hex())

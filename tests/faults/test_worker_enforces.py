@@ -10,9 +10,11 @@ import pytest
 
 from signer.bls.encoding import PublicKey
 from signer.custody.desk import Desk
-from signer.custody.jobs import SecretSource, SignBatch, TokenChoice
+from signer.custody.jobs.shares import SignBatch
+from signer.custody.jobs.sources import SecretSource, TokenChoice
 from signer.custody.worker_process import run_worker
 from signer.errors import SignerError
+from signer.hsm.profile import load_profile
 from signer.messages.address import ExecutionAddress
 from signer.messages.networks import HOODI, MAINNET
 from signer.messages.request import SignRequest
@@ -38,7 +40,7 @@ class Hire:
         self.request = self.request_to(ADDRESS)
         group = self.desk.group
         self.order = SignBatch(
-            token=TokenChoice(profile="softhsm2", label=self.holder.token.label),
+            token=TokenChoice(profile=load_profile("softhsm2"), label=self.holder.token.label),
             pin=SecretSource(file=str(self.holder.token.pin_file)),
             network=group.network,
             role=group.role,
@@ -119,7 +121,7 @@ def test_the_envelope_does_not_open_under_a_lie(hire: Hire, lie: str) -> None:
 def test_nor_does_an_envelope_edited_to_agree(hire: Hire, lie: str) -> None:
     changes = LIES[lie](hire)
     order = replace(hire.order, **changes)
-    from signer.messages.group_file import group_id_of
+    from signer.messages.group_id import group_id_of
 
     envelope = hire.envelope_that_says(
         group=group_id_of(order.network, order.role, order.group_public_key).hex(),

@@ -31,7 +31,7 @@ COMMANDS = dict(commands())
 def test_the_architecture_page_names_every_room_and_no_other() -> None:
     text = (ROOT / "docs/architecture.md").read_text()
     table = text[text.index("## The rooms") : text.index("## One flow")]
-    named = set(re.findall(r"`([a-z_]+)(?:\.py|/)`", table))
+    named = set(re.findall(r"`([a-z0-9_]+)(?:\.py|/)`", table))
     there = {
         path.stem
         for path in (ROOT / "signer").iterdir()

@@ -8,11 +8,13 @@ from typing import Any
 
 from signer.custody.custodian import Custodian
 from signer.custody.desk import Desk, binding_of
-from signer.custody.jobs import SecretSource, SignBatch, TokenChoice
+from signer.custody.jobs.shares import SignBatch
+from signer.custody.jobs.sources import SecretSource, TokenChoice
 from signer.custody.journal import Journal
 from signer.errors import SignerError
+from signer.hsm.profile import load_profile
 from signer.messages.request import SignRequest
-from signer.sealing.envelope import seal_share
+from signer.sealing.share import seal_share
 from signer.secret import SecretBytes
 from signer.strict import Fields
 from signer.threshold.params import ShareIndex
@@ -94,7 +96,7 @@ class SimulatedDesk:
         self.custodian = Custodian(
             desk=self.desk,
             journal=self.journal,
-            token=TokenChoice(profile="softhsm2", label="desk"),
+            token=TokenChoice(profile=load_profile("softhsm2"), label="desk"),
             pin=SecretSource(file="/nowhere/pin"),
             environment={},
             clock=lambda: self.now,

@@ -28,7 +28,8 @@ from signer.hsm.keys import KeysMade, ensure_keys, identity_key, receiving_key
 from signer.hsm.module import Module
 from signer.hsm.provenance import P256_PARAMS
 from signer.hsm.session import TokenSession, open_session
-from signer.sealing.envelope import Binding, Envelope, seal_share, unseal_share
+from signer.sealing.envelope import Binding, Envelope
+from signer.sealing.share import seal_share, unseal_share
 from signer.secret import SecretBytes
 
 pytestmark = pytest.mark.softhsm

@@ -1,24 +1,24 @@
 """One order in, one result out, and the process is gone with all it knew."""
 
+import importlib
 import os
 import sys
-from collections.abc import Callable
 from typing import Any, NoReturn
 
-from signer.custody.jobs import (
-    MAX_ORDER_BYTES,
-    Job,
-    ListTokens,
-    MakeCard,
-    SetUpToken,
-    SignBatch,
-    SplitKey,
-    VerifyShare,
-    parse_order,
-)
+from signer.custody.jobs import MAX_ORDER_BYTES, open_order
 from signer.custody.worker.hardening import harden
-from signer.errors import SignerError, WorkerError
+from signer.errors import SchemaError, SignerError, WorkerError
 from signer.strict import canonical
+
+# Each module has a function of the job's name, which takes the order's fields.
+_HANDLERS = {
+    "list_tokens": "signer.custody.worker.tokens",
+    "set_up_token": "signer.custody.worker.tokens",
+    "make_card": "signer.custody.worker.tokens",
+    "split_key": "signer.custody.worker.splitting",
+    "verify_share": "signer.custody.worker.proving",
+    "sign_batch": "signer.custody.worker.signing",
+}
 
 
 def main() -> NoReturn:
@@ -26,8 +26,7 @@ def main() -> NoReturn:
     weaknesses = harden()
     results = _take_output()
     try:
-        job = parse_order(sys.stdin.buffer.read(MAX_ORDER_BYTES + 1))
-        answer: dict[str, Any] = {"ok": _handler(job)(job, weaknesses)}
+        answer: dict[str, Any] = {"ok": _carry_out(weaknesses)}
     except SignerError as error:
         answer = {"error": _words(error)}
     except Exception as error:  # a bug of ours: its place may be told, its values may be secret
@@ -46,33 +45,13 @@ def _take_output() -> int:
     return results
 
 
-def _handler(job: Job) -> Callable[..., dict[str, Any]]:
-    """Return the function for `job`, importing only what that job needs."""
-    match job:
-        case ListTokens():
-            from signer.custody.worker.tokens import list_tokens
-
-            return list_tokens
-        case SetUpToken():
-            from signer.custody.worker.tokens import set_up_token
-
-            return set_up_token
-        case MakeCard():
-            from signer.custody.worker.tokens import make_card
-
-            return make_card
-        case SplitKey():
-            from signer.custody.worker.splitting import split_key
-
-            return split_key
-        case VerifyShare():
-            from signer.custody.worker.shares import verify_share
-
-            return verify_share
-        case SignBatch():
-            from signer.custody.worker.shares import sign_batch
-
-            return sign_batch
+def _carry_out(weaknesses: list[str]) -> dict[str, Any]:
+    """Read the order and do it, importing only what that kind of job needs."""
+    kind, fields = open_order(sys.stdin.buffer.read(MAX_ORDER_BYTES + 1))
+    if kind not in _HANDLERS:
+        raise SchemaError(f"order: no job is called {kind!r}")
+    result = getattr(importlib.import_module(_HANDLERS[kind]), kind)(fields)
+    return {**result, "weaknesses": weaknesses}
 
 
 def _words(error: SignerError) -> dict[str, str]:

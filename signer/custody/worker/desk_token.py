@@ -4,12 +4,12 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from signer.custody.jobs import SecretSource, TokenChoice
+from signer.custody.jobs.sources import SecretSource, TokenChoice
 from signer.errors import WorkerError
 from signer.hsm.discovery import TokenSelector, find_token, require_profile
 from signer.hsm.module import Module, load_module, locate_module
 from signer.hsm.pin import PinFile, PinPrompt, PinSource, prompt_secret, read_secret_file
-from signer.hsm.profile import DeviceProfile, load_profile
+from signer.hsm.profile import DeviceProfile
 from signer.hsm.session import TokenSession, open_session
 from signer.secret import SecretBytes
 
@@ -17,10 +17,9 @@ from signer.secret import SecretBytes
 @contextlib.contextmanager
 def module_of(choice: TokenChoice) -> Iterator[tuple[Module, DeviceProfile]]:
     """Yield the loaded module that `choice` names, and its profile."""
-    profile = load_profile(choice.profile)
-    path = locate_module(profile) if choice.module is None else Path(choice.module)
+    path = locate_module(choice.profile) if choice.module is None else Path(choice.module)
     with load_module(path) as module:
-        yield module, profile
+        yield module, choice.profile
 
 
 @contextlib.contextmanager

@@ -10,13 +10,15 @@ from signer.bls.keystore import MAX_BYTES as MAX_KEYSTORE_BYTES
 from signer.bls.keystore import open_keystore
 from signer.bls.mnemonic import mnemonic_to_seed
 from signer.bls.scalar import SecretScalar
-from signer.custody.jobs import SplitKey
+from signer.custody.jobs.splitting import SplitKey
 from signer.custody.worker.desk_token import read_secret
 from signer.errors import UsageError
 from signer.files import read_file
 from signer.messages.card import Card
 from signer.messages.group_file import GroupFile, refuse_shared_keys
-from signer.sealing.envelope import Binding, seal_share
+from signer.sealing.envelope import Binding
+from signer.sealing.share import seal_share
+from signer.strict import Fields
 from signer.threshold.params import Threshold
 from signer.threshold.share import split
 
@@ -24,8 +26,9 @@ _MAX_WORDS_BYTES = 1024
 _MAX_PASSWORD_BYTES = 1024
 
 
-def split_key(job: SplitKey, _: list[str]) -> dict[str, Any]:
-    """Split the key that `job` names among its cards; return group file and envelopes."""
+def split_key(fields: Fields) -> dict[str, Any]:
+    """Split the key that the order names among its cards; return group file and envelopes."""
+    job = SplitKey.parse(fields)
     cards = tuple(
         Card.parse_file(text.encode(), f"card {number}")
         for number, text in enumerate(job.cards, start=1)

@@ -3,7 +3,7 @@
 import hashlib
 from typing import Any
 
-from signer.custody.jobs import ListTokens, MakeCard, SetUpToken
+from signer.custody.jobs.tokens import ListTokens, MakeCard, SetUpToken
 from signer.custody.worker.desk_token import module_of, session_on
 from signer.errors import UnknownTokenError
 from signer.hsm.discovery import TokenInfo, require_profile
@@ -12,23 +12,27 @@ from signer.hsm.keys import ensure_keys, identity_key, receiving_key
 from signer.hsm.profile import DeviceProfile
 from signer.messages.card import PAYLOAD_TYPE, Card, CardBody
 from signer.messages.dsse import pre_authentication_encoding
+from signer.strict import Fields
 
 
-def list_tokens(job: ListTokens, _: list[str]) -> dict[str, Any]:
+def list_tokens(fields: Fields) -> dict[str, Any]:
     """List the tokens that the module shows."""
+    job = ListTokens.parse(fields)
     with module_of(job.token) as (module, profile):
         return {"tokens": [_row(token, profile) for token in present_tokens(module)]}
 
 
-def set_up_token(job: SetUpToken, _: list[str]) -> dict[str, Any]:
+def set_up_token(fields: Fields) -> dict[str, Any]:
     """Make the two keys where they are absent."""
+    job = SetUpToken.parse(fields)
     with session_on(job.token, job.pin) as session:
         keys = ensure_keys(session)
     return {"made": list(keys.made), "present": list(keys.there)}
 
 
-def make_card(job: MakeCard, _: list[str]) -> dict[str, Any]:
+def make_card(fields: Fields) -> dict[str, Any]:
     """Sign a card for keys that passed the provenance check, with the identity key."""
+    job = MakeCard.parse(fields)
     with session_on(job.token, job.pin) as session:
         identity = identity_key(session)
         body = CardBody(

@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 
 from signer.agent.config import AgentConfig
-from signer.custody.jobs import SecretSource, TokenChoice
+from signer.custody.jobs.sources import SecretSource, TokenChoice
 from signer.errors import ConfigError, NetworkError, SignerError
+from signer.hsm.profile import load_profile
 from signer.messages.networks import parse_network_file
 
+PROFILES = Path(__file__).parents[3] / "hsm_profiles"
 SETTINGS: dict[str, Any] = {
     "version": 1,
     "socket": "run/agent.sock",
@@ -53,7 +55,7 @@ def test_paths_start_at_the_files_folder(load: Load, tmp_path: Path) -> None:
         group=Path("/etc/group.json"),
         envelope=tmp_path / "e.json",
         policy=tmp_path / "p.yaml",
-        token=TokenChoice(profile="softhsm2", label="desk"),
+        token=TokenChoice(profile=load_profile("softhsm2"), label="desk"),
         pin=SecretSource(file=str(tmp_path / "pin")),
         peers={"status": frozenset({1000, 1001}), "sign": frozenset()},
         network=None,
@@ -62,11 +64,13 @@ def test_paths_start_at_the_files_folder(load: Load, tmp_path: Path) -> None:
 
 
 def test_what_may_be_left_out_may_be_given(load: Load, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text((PROFILES / "softhsm2.yaml").read_text().replace("SoftHSM v2", "Mine"))
     token = {"profile": "./mine.yaml", "module": "lib.so", "serial": "00ff", "label": "desk"}
     config = load(token=token, threads=4)
     assert config.threads == 4
     assert config.token == TokenChoice(
-        profile=str(tmp_path / "mine.yaml"), module=str(tmp_path / "lib.so"),
+        profile=load_profile(str(mine)), module=str(tmp_path / "lib.so"),
         serial="00ff", label="desk",
     )  # fmt: skip
 

@@ -184,7 +184,6 @@ def test_compressed_bodies_are_not_unpacked(desk: SimulatedDesk) -> None:
     run(desk, use)
 
 
-@pytest.mark.xfail(reason="strict.parse_object takes time quadratic in the body's size")
 @pytest.mark.case("K7", "bodies that are a parser's worst case: escaped quotes, a doubled field")
 @pytest.mark.parametrize(
     "body",  # some 100 KB of the 8 MiB that are allowed

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import socket
 import stat
@@ -5,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from signer.agent.socket_path import listen
+from signer.agent.socket_path import listen, remove
 from signer.errors import ConfigError
 
 
@@ -112,3 +113,23 @@ def test_a_path_that_cannot_be_is_refused(path: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot listen"):
         listen(path.with_name("x" * 120))
     assert list(path.parent.iterdir()) == []
+
+
+def test_at_the_end_only_our_own_socket_is_removed(path: Path) -> None:
+    with listen(path):
+        bound = path.lstat()
+        path.rename(path.with_name("elsewhere"))
+        with listen(path):
+            remove(path, bound)
+            assert path.exists()
+            remove(path, path.lstat())
+            assert not path.exists()
+            remove(path, bound)  # gone already: nothing to do
+
+
+def test_more_connections_wait_than_anybody_opens(path: Path) -> None:
+    with listen(path), contextlib.ExitStack() as stack:
+        for _ in range(200):
+            client = stack.enter_context(socket.socket(socket.AF_UNIX))
+            client.setblocking(False)
+            client.connect(str(path))

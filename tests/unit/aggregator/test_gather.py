@@ -261,9 +261,7 @@ def test_partials_of_another_epoch_do_not_combine() -> None:
 
     agents[0].tamper = of_the_other_epoch
     _, outcome = gather(agents)
-    assert {culprit.index: culprit.code for culprit in outcome.culprits} == {
-        1: "E_PARTIAL_INVALID"
-    }
+    assert {culprit.index: culprit.code for culprit in outcome.culprits} == {1: "E_PARTIAL_INVALID"}
     assert outcome.signed == 3
     _, outcome = gather([SimulatedAgent(other, index) for index in (1, 2, 3)])
     assert outcome.signed == 0

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from signer.custody.custodian import module_environment
-from signer.custody.jobs import SignBatch
+from signer.custody.jobs.shares import SignBatch
+from signer.custody.jobs.sources import SecretSource
 from signer.errors import JournalError, PinError, SignerError, WorkerError
 from signer.messages.reply import SignReply
 from signer.policy.policy import Policy
@@ -92,6 +93,28 @@ def test_the_order_is_intent_worker_released_reply(
     desk.custodian.sign(POOL.request(1, 2), 0)
     events.append("reply")
     assert events == ["durable INTENT", "worker", "worker done", "durable RELEASED", "reply"]
+
+
+@pytest.mark.case("T1", "request after request while the PIN is wrong")
+def test_a_refused_pin_is_not_tried_again(desk: SimulatedDesk) -> None:
+    desk.worker.fault = PinError("no", code="E_PIN_REFUSED")
+    for validator in (1, 2, 1):
+        assert desk.code_of(POOL.request(validator)) == "E_PIN_REFUSED"
+    assert len(desk.worker.jobs) == 1
+    assert desk.records() == ["OPENED", "INTENT", "FAILED"]
+    desk.worker.fault = None
+    assert desk.code_of(POOL.request(1)) == "E_PIN_REFUSED"
+    pin = desk.folder / "pin"
+    desk.custodian.pin = SecretSource(file=str(pin))
+    pin.write_text("corrected")
+    assert desk.custodian.sign(POOL.request(1), 0).denied == ()
+
+
+def test_another_trouble_is_tried_again(desk: SimulatedDesk) -> None:
+    desk.worker.fault = WorkerError("died")
+    desk.code_of(POOL.request(1))
+    desk.worker.fault = None
+    assert desk.custodian.sign(POOL.request(1), 0).denied == ()
 
 
 @pytest.mark.case("T1", "worker fails: wrong PIN, hang, a bug in it")

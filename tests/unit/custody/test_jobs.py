@@ -6,25 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from signer.custody.jobs import (
-    Job,
-    ListTokens,
-    MakeCard,
-    SecretSource,
-    SetUpToken,
-    SignBatch,
-    SplitKey,
-    TokenChoice,
-    VerifyShare,
-    order_bytes,
-    parse_order,
-)
+from signer.custody.jobs import Job, open_order, order_bytes
+from signer.custody.jobs.shares import SignBatch, VerifyShare
+from signer.custody.jobs.sources import SecretSource, TokenChoice
+from signer.custody.jobs.splitting import SplitKey
+from signer.custody.jobs.tokens import ListTokens, MakeCard, SetUpToken
 from signer.errors import InputError, SchemaError
+from signer.hsm.profile import load_profile
 from signer.messages.networks import HOODI, MAINNET
 from tests.simulators.holders import SimulatedPool
 
 POOL = SimulatedPool.new()
-TOKEN = TokenChoice(profile="softhsm2", module="/m.so", label="desk", serial="00ff")
+PROFILE = load_profile("softhsm2")
+TOKEN = TokenChoice(profile=PROFILE, module="/m.so", label="desk", serial="00ff")
 FILE = SecretSource(file="/run/pin")
 TTY = SecretSource(terminal=7)
 SIGN = SignBatch(
@@ -54,7 +48,7 @@ SPLIT = SplitKey(
 )
 JOBS: list[Job] = [
     ListTokens(token=TOKEN),
-    ListTokens(token=TokenChoice(profile="/p.yaml")),
+    ListTokens(token=TokenChoice(profile=PROFILE)),
     SetUpToken(token=TOKEN, pin=TTY),
     MakeCard(token=TOKEN, pin=FILE, name="Ada", created=5),
     VerifyShare(token=TOKEN, pin=FILE, group="{}", envelope="{}"),
@@ -62,6 +56,19 @@ JOBS: list[Job] = [
     replace(SPLIT, mnemonic=None, passphrase=None, keystore="/k.json", password=FILE),
     SIGN,
 ]
+
+
+KINDS = {
+    kind.kind: kind for kind in (ListTokens, SetUpToken, MakeCard, SplitKey, VerifyShare, SignBatch)
+}
+
+
+def parse_order(raw: bytes) -> Job:
+    kind, fields = open_order(raw)
+    if kind not in KINDS:
+        raise SchemaError(f"no job is called {kind!r}")
+    job: Job = KINDS[kind].parse(fields)
+    return job
 
 
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: job.kind)

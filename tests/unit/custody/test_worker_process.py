@@ -10,14 +10,18 @@ from pathlib import Path
 import pytest
 
 from signer.custody import worker_process
-from signer.custody.jobs import ListTokens, SecretSource, SplitKey, TokenChoice, order_bytes
+from signer.custody.jobs import order_bytes
+from signer.custody.jobs.sources import SecretSource, TokenChoice
+from signer.custody.jobs.splitting import SplitKey
+from signer.custody.jobs.tokens import ListTokens
 from signer.custody.worker_process import run_worker
 from signer.errors import SignerError, TokenNotFoundError, WorkerError
+from signer.hsm.profile import load_profile
 from signer.messages.networks import MAINNET
 
 # What a worker is made of is hidden from its own user; that is what one of these tests is about.
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root sees inside a worker")
-ORDER = ListTokens(token=TokenChoice(profile="softhsm2", module="/nowhere/module.so"))
+ORDER = ListTokens(token=TokenChoice(profile=load_profile("softhsm2"), module="/nowhere/module.so"))
 Impostor = Callable[[str], Path]
 
 

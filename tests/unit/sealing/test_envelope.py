@@ -17,9 +17,8 @@ from signer.sealing.envelope import (
     Binding,
     Envelope,
     key_fingerprint,
-    seal_share,
-    unseal_share,
 )
+from signer.sealing.share import seal_share, unseal_share
 from signer.secret import SecretBytes
 
 SHARE = bytes(range(32))

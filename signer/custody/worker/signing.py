@@ -1,4 +1,4 @@
-"""Orders that open an envelope: prove a share, sign a batch.
+"""The order to sign a batch.
 
 Nothing the agent says is believed here: roots are computed again from the typed fields, role and
 allow list are checked again, and the envelope opens only under exactly the network, role, key,
@@ -11,49 +11,23 @@ from typing import Any
 
 from signer.bls.encoding import PublicKey
 from signer.bls.scalar import SecretScalar
-from signer.custody.jobs import SignBatch, VerifyShare
+from signer.custody.jobs.shares import SignBatch
 from signer.custody.worker.desk_token import session_on
-from signer.errors import DeniedError, SealError
+from signer.errors import DeniedError
 from signer.hsm.keys import receiving_key
-from signer.messages.group_file import GroupFile, group_id_of
+from signer.messages.group_id import group_id_of
 from signer.messages.request import SignRequest
 from signer.policy.decision import ROLE_OF_KIND
 from signer.policy.policy import Policy
-from signer.sealing.envelope import Binding, Envelope, unseal_share
-from signer.threshold.params import ShareIndex
+from signer.sealing.envelope import Binding, Envelope
+from signer.sealing.share import unseal_share
+from signer.strict import Fields
 from signer.threshold.partial import sign_partials
-from signer.threshold.share import SecretShare
 
 
-def verify_share(job: VerifyShare, _: list[str]) -> dict[str, Any]:
-    """Open the envelope on the token and hold the share against the group's vector."""
-    group = GroupFile.parse(job.group.encode())
-    envelope = Envelope.parse(job.envelope.encode())
-    if not 1 <= envelope.binding.index <= group.threshold.n:
-        raise SealError(
-            f"the envelope is for share {envelope.binding.index}, which this group does not have",
-            code="E_ENVELOPE",
-        )
-    index = ShareIndex(envelope.binding.index)
-    expected = Binding(
-        group=group.group_id,
-        epoch=group.epoch,
-        index=int(index),
-        public_share=bytes(group.vector.public_share(index)),
-        role=group.role,
-        policy_digest=group.policy_digest,
-    )
-    with session_on(job.token, job.pin) as session:
-        key = receiving_key(session)
-        with unseal_share(envelope, expected, key.public_point, key.ecdh) as plain:
-            scalar = SecretScalar.from_big_endian(plain)
-    with SecretShare(index, scalar) as share:
-        share.verify(group.vector)
-    return {"index": int(index)}
-
-
-def sign_batch(job: SignBatch, weaknesses: list[str]) -> dict[str, Any]:
+def sign_batch(fields: Fields) -> dict[str, Any]:
     """Sign the items of the request that are not to be skipped, and check the partials."""
+    job = SignBatch.parse(fields)
     request = SignRequest.parse(job.request.encode())
     roots = _roots(job, request)
     envelope = Envelope.parse(job.envelope.encode())
@@ -71,7 +45,6 @@ def sign_batch(job: SignBatch, weaknesses: list[str]) -> dict[str, Any]:
     return {
         "partials": [bytes(partial).hex() for partial in partials],
         "unsealed_milliseconds": milliseconds,
-        "weaknesses": weaknesses,
     }
 
 

@@ -1,0 +1,73 @@
+"""The job of splitting an existing key among cards."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from signer.custody.jobs.sources import (
+    SecretSource,
+    optional_path,
+    optional_source,
+    source_json,
+)
+from signer.messages.group_id import ROLES
+from signer.messages.networks import Network
+from signer.strict import Fields
+
+_MAX_CARD_TEXT = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitKey:
+    """Split an existing key: from a mnemonic at an index, or from a keystore."""
+
+    kind: ClassVar[str] = "split_key"
+    mnemonic: SecretSource | None = None
+    passphrase: SecretSource | None = None  # of the mnemonic (BIP-39), if it has one
+    key_index: int = 0  # i of m/12381/3600/i/0
+    keystore: str | None = None  # absolute path; a keystore is no secret by itself
+    password: SecretSource | None = None  # of the keystore
+    threshold: int
+    cards: tuple[str, ...]  # the texts of the holders' cards, in index order
+    network: Network
+    role: str
+    policy_digest: bytes
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object."""
+        return {
+            "mnemonic": source_json(self.mnemonic),
+            "passphrase": source_json(self.passphrase),
+            "key_index": self.key_index,
+            "keystore": self.keystore,
+            "password": source_json(self.password),
+            "threshold": self.threshold,
+            "cards": list(self.cards),
+            "network": self.network.to_json(),
+            "role": self.role,
+            "policy_digest": self.policy_digest.hex(),
+        }
+
+    @classmethod
+    def parse(cls, fields: Fields) -> Self:
+        """Take the order from `fields`."""
+        job = cls(
+            mnemonic=optional_source(fields, "mnemonic"),
+            passphrase=optional_source(fields, "passphrase"),
+            key_index=fields.integer("key_index", low=0, high=2**31 - 1),
+            keystore=optional_path(fields, "keystore"),
+            password=optional_source(fields, "password"),
+            threshold=fields.integer("threshold", low=-(2**31), high=2**31),
+            cards=tuple(_texts(fields, "cards")),
+            network=Network.parse(fields.nested("network")),
+            role=fields.choice("role", ROLES),
+            policy_digest=fields.hex_bytes("policy_digest", 32),
+        )
+        fields.done()
+        return job
+
+
+def _texts(fields: Fields, name: str) -> list[str]:
+    entries = fields.array(name, low=0, high=2**16)
+    if not all(isinstance(entry, str) and len(entry) <= _MAX_CARD_TEXT for entry in entries):
+        fields.fail(name, "must be a list of texts")
+    return entries

@@ -1,0 +1,43 @@
+"""The order to prove a share: it opens on this token and lies on the group's polynomial."""
+
+from typing import Any
+
+from signer.bls.scalar import SecretScalar
+from signer.custody.jobs.shares import VerifyShare
+from signer.custody.worker.desk_token import session_on
+from signer.errors import SealError
+from signer.hsm.keys import receiving_key
+from signer.messages.group_file import GroupFile
+from signer.sealing.envelope import Binding, Envelope
+from signer.sealing.share import unseal_share
+from signer.strict import Fields
+from signer.threshold.params import ShareIndex
+from signer.threshold.share import SecretShare
+
+
+def verify_share(fields: Fields) -> dict[str, Any]:
+    """Open the envelope on the token and hold the share against the group's vector."""
+    job = VerifyShare.parse(fields)
+    group = GroupFile.parse(job.group.encode())
+    envelope = Envelope.parse(job.envelope.encode())
+    if not 1 <= envelope.binding.index <= group.threshold.n:
+        raise SealError(
+            f"the envelope is for share {envelope.binding.index}, which this group does not have",
+            code="E_ENVELOPE",
+        )
+    index = ShareIndex(envelope.binding.index)
+    expected = Binding(
+        group=group.group_id,
+        epoch=group.epoch,
+        index=int(index),
+        public_share=bytes(group.vector.public_share(index)),
+        role=group.role,
+        policy_digest=group.policy_digest,
+    )
+    with session_on(job.token, job.pin) as session:
+        key = receiving_key(session)
+        with unseal_share(envelope, expected, key.public_point, key.ecdh) as plain:
+            scalar = SecretScalar.from_big_endian(plain)
+    with SecretShare(index, scalar) as share:
+        share.verify(group.vector)
+    return {"index": int(index)}
