@@ -1,8 +1,6 @@
 """What this share has ever been asked to sign. Append-only, durable before anything is unsealed.
 
-JSON lines, one record per decision: `head` is the SHA-256 of the record's canonical JSON without
-`head`, and `prev` the head of the record before. So no byte changes unnoticed, the last record's
-included. Types:
+JSON lines, one record per decision, chained (`signer.custody.record`). Types:
 
 - ``OPENED``    whose journal this is: group, epoch, share index, network
 - ``INTENT``    a request is about to be signed; from here on its validators are bound for ever
@@ -21,21 +19,18 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from signer.errors import InputError, JournalError, SchemaError
+from signer.custody.record import MAX_LINE_BYTES, START, Record, is_object, record_line
+from signer.errors import InputError, JournalError
 from signer.files import fsync_folder
 from signer.messages.address import ExecutionAddress
 from signer.messages.group_file import GroupFile
 from signer.messages.request import MAX_ITEMS, Item, changes_from_json, changes_to_json
 from signer.policy.decision import BoundTo
-from signer.strict import Fields, canonical, parse_object
-
-MAX_LINE_BYTES = 2 * 1024 * 1024  # an INTENT of 20,000 validators is some 300 KB
-_START = bytes(32)
-_TYPES = ("OPENED", "INTENT", "RELEASED", "FAILED")
+from signer.strict import Fields
 
 
 class Journal:
@@ -49,7 +44,7 @@ class Journal:
         self._size = 0  # bytes that hold whole, chained records
         self._usable = True
         self.sequence = 0  # of the next record
-        self.head = _START
+        self.head = START
         self.torn = False  # whether an unfinished last line was set aside
 
     @classmethod
@@ -138,15 +133,7 @@ class Journal:
             )
         self._require_untouched()
         sequence = self.sequence
-        record = {
-            "seq": sequence,
-            "prev": self.head.hex(),
-            "ts": int(self._clock()),
-            "type": kind,
-            "body": body,
-        }
-        head = _digest(record)
-        line = canonical(record | {"head": head.hex()}) + b"\n"
+        line, head = record_line(sequence, self.head, int(self._clock()), kind, body)
         try:
             _write_all(self._descriptor, line)
             os.fsync(self._descriptor)
@@ -202,26 +189,15 @@ class Journal:
     def _replay(self, line: bytes, number: int, owner: dict[str, Any]) -> None:
         what = f"journal {str(self._path)!r}, line {number}"
         try:
-            record = parse_object(line, what=what, max_bytes=MAX_LINE_BYTES)
-            fields = Fields(record, what)
-            head = fields.hex_bytes("head", 32)
-            sequence = fields.integer("seq", low=0, high=2**53 - 1)
-            previous = fields.hex_bytes("prev", 32)
-            fields.integer("ts", low=0, high=2**53 - 1)
-            kind = fields.choice("type", _TYPES)
-            body = fields.nested("body")
-            fields.done()
-            del record["head"]
-            if head != _digest(record):
-                raise self._damaged(number, "it is not what was written")
-            if sequence != self.sequence or previous != self.head:
+            record = Record.parse(line, what)
+            if record.sequence != self.sequence or record.previous != self.head:
                 raise self._damaged(number, "it does not follow the line before it")
-            if (kind == "OPENED") != (sequence == 0):
-                raise self._damaged(number, f"{kind} in this place")
-            self._apply(kind, body, owner)
+            if (record.kind == "OPENED") != (record.sequence == 0):
+                raise self._damaged(number, f"{record.kind} in this place")
+            self._apply(record.kind, record.body, owner)
         except InputError as error:
             raise self._damaged(number, error.message) from None
-        self.head = head
+        self.head = record.head
         self.sequence += 1
 
     def _apply(self, kind: str, body: Fields, owner: dict[str, Any]) -> None:
@@ -255,9 +231,9 @@ class Journal:
 
     def _end_line(self, line: bytes, number: int, owner: dict[str, Any]) -> None:
         """Deal with a last line that has no newline: damaged, whole but for that, or unfinished."""
-        if _is_object(line[:-1]):
+        if is_object(line[:-1]):
             raise self._damaged(number, "something else stands where it should end")
-        if not _is_object(line):
+        if not is_object(line):
             self._set_aside(line)
             return
         self._replay(line, number, owner)
@@ -278,18 +254,6 @@ class Journal:
             f"the journal {str(self._path)!r} is damaged at line {number}: {why}",
             hint="restore it whole from a backup; without it this share must not sign",
         )
-
-
-def _digest(record: Mapping[str, Any]) -> bytes:
-    return hashlib.sha256(canonical(record)).digest()
-
-
-def _is_object(line: bytes) -> bool:
-    try:
-        parse_object(line, what="line", max_bytes=MAX_LINE_BYTES)
-    except SchemaError:
-        return False
-    return True
 
 
 def _reason(error: OSError) -> str:

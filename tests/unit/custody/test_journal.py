@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from signer.custody.journal import MAX_LINE_BYTES, Journal
+from signer.custody.journal import Journal
+from signer.custody.record import MAX_LINE_BYTES
 from signer.errors import JournalError
 from signer.messages.address import ExecutionAddress
 from signer.messages.networks import HOODI

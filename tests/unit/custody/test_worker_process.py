@@ -148,8 +148,18 @@ def test_a_worker_has_what_it_was_given_and_no_more() -> None:
             end(worker)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read what is not dumpable")
 def test_its_own_user_cannot_read_a_workers_memory() -> None:
+    code = (
+        "import ctypes\n"
+        "from signer.custody.worker.hardening import harden\n"
+        "before = ctypes.CDLL(None).prctl(3, 0, 0, 0, 0)\n"  # PR_GET_DUMPABLE
+        "harden()\n"
+        "print(before, ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert done.stdout.split() == [b"1", b"0"]
+    if os.geteuid() == 0:
+        return  # root may read it all the same
     worker = raw_worker()
     try:
         with pytest.raises(PermissionError):
