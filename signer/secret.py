@@ -20,7 +20,48 @@ def wipe_buffer(buffer: bytearray) -> None:
         ctypes.memset((ctypes.c_char * len(buffer)).from_buffer(buffer), 0, len(buffer))
 
 
-class SecretBytes:
+class Secret:
+    """What every secret has in common: it does not print, is not copied, and ends with `with`."""
+
+    __slots__ = ()
+
+    def wipe(self) -> None:
+        """Overwrite the secret with zeros; using it raises from now on."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.wipe()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(<redacted>)"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return repr(self)
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise TypeError("a secret is not copied, hashed or serialised; expose it where it is used")
+
+    __hash__ = None  # type: ignore[assignment]
+    __bytes__ = _refuse
+    __iter__ = _refuse
+    __getitem__ = _refuse
+    __reduce__ = _refuse
+    __reduce_ex__ = _refuse
+    __copy__ = _refuse
+    __deepcopy__ = _refuse
+
+
+class SecretBytes(Secret):
     """A secret of fixed length in a buffer of ours. Use it in a `with` block."""
 
     __slots__ = ("_buffer", "_wiped")
@@ -56,17 +97,6 @@ class SecretBytes:
         wipe_buffer(self._buffer)
         self._wiped = True
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.wipe()
-
     def __del__(self) -> None:
         if hasattr(self, "_wiped") and not self._wiped:
             self.wipe()
@@ -79,22 +109,4 @@ class SecretBytes:
             return NotImplemented
         return hmac.compare_digest(self.expose(), other.expose())
 
-    def __repr__(self) -> str:
-        return "SecretBytes(<redacted>)"
-
-    __str__ = __repr__
-
-    def __format__(self, spec: str) -> str:
-        return repr(self)
-
-    def _refuse(self, *_: object) -> NoReturn:
-        raise TypeError("a secret is not copied, hashed or serialised; use expose()")
-
-    __hash__ = None  # type: ignore[assignment]
-    __bytes__ = _refuse
-    __iter__ = _refuse
-    __getitem__ = _refuse
-    __reduce__ = _refuse
-    __reduce_ex__ = _refuse
-    __copy__ = _refuse
-    __deepcopy__ = _refuse
+    __hash__ = None

@@ -7,12 +7,11 @@ neither be wiped nor computed with in constant time, ever holds one.
 import ctypes
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
 from signer.bls.engine import SCALAR_SIZE, blst
 from signer.errors import EncodingError, EngineError
-from signer.secret import SecretBytes, wipe_buffer
+from signer.secret import Secret, SecretBytes, wipe_buffer
 
 # r, the order of both groups (draft-irtf-cfrg-pairing-friendly-curves, BLS12-381)
 GROUP_ORDER = 0x73EDA753299D7D483339D80809A1D80553BDA402FFFE5BFEFFFFFFFF00000001
@@ -23,7 +22,7 @@ _ScalarBuffer = ctypes.c_char * SCALAR_SIZE  # 32 bytes, little-endian: blst_sca
 _FieldBuffer = ctypes.c_char * SCALAR_SIZE  # 32 bytes, Montgomery form: blst_fr
 
 
-class SecretScalar:
+class SecretScalar(Secret):
     """A secret in 1..r-1. Use it in a `with` block; it is zeros afterwards."""
 
     __slots__ = ("_buffer", "_wiped")
@@ -129,17 +128,6 @@ class SecretScalar:
         ctypes.memset(self._buffer, 0, SCALAR_SIZE)
         self._wiped = True
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.wipe()
-
     def __del__(self) -> None:
         if hasattr(self, "_wiped"):
             self.wipe()
@@ -150,23 +138,7 @@ class SecretScalar:
         with self.to_big_endian() as left, other.to_big_endian() as right:
             return left == right
 
-    def __repr__(self) -> str:
-        return "SecretScalar(<redacted>)"
-
-    __str__ = __repr__
-
-    def __format__(self, spec: str) -> str:
-        return repr(self)
-
-    def _refuse(self, *_: object) -> NoReturn:
-        raise TypeError("a secret is not copied, hashed or serialised; use to_big_endian()")
-
-    __hash__ = None  # type: ignore[assignment]
-    __bytes__ = _refuse
-    __reduce__ = _refuse
-    __reduce_ex__ = _refuse
-    __copy__ = _refuse
-    __deepcopy__ = _refuse
+    __hash__ = None
 
 
 def evaluate_polynomial(coefficients: Sequence[SecretScalar], x: int) -> SecretScalar:

@@ -51,7 +51,7 @@ class Desk:
         if not 1 <= binding.index <= group.threshold.n:
             raise ConfigError(f"envelope {str(envelope_path)!r}: share {binding.index} is nobody's")
         index = ShareIndex(binding.index)
-        expected = binding_of(group, index)
+        expected = group.binding(index)
         if binding != expected:
             raise ConfigError(
                 f"envelope {str(envelope_path)!r} does not belong to this group file: "
@@ -66,18 +66,6 @@ class Desk:
             index=index,
             public_share=group.vector.public_share(index),
         )
-
-
-def binding_of(group: GroupFile, index: ShareIndex) -> Binding:
-    """Return what the envelope of share `index` is bound to."""
-    return Binding(
-        group=group.group_id,
-        epoch=group.epoch,
-        index=int(index),
-        public_share=bytes(group.vector.public_share(index)),
-        role=group.role,
-        policy_digest=group.policy_digest,
-    )
 
 
 def read_group(path: Path) -> GroupFile:

@@ -15,6 +15,7 @@ from signer.errors import GroupFileError
 from signer.messages.card import Card
 from signer.messages.group_id import MAX_EPOCH, ROLES, group_id_of
 from signer.messages.networks import Network
+from signer.sealing.envelope import Binding
 from signer.strict import Fields, canonical, parse_hex, parse_object
 from signer.threshold.params import MAX_HOLDERS, ShareIndex, Threshold
 from signer.threshold.vector import VerificationVector
@@ -59,6 +60,17 @@ class GroupFile:
     def card_of(self, index: int) -> Card:
         """Return the card of holder `index`."""
         return self.cards[index - 1]
+
+    def binding(self, index: ShareIndex) -> Binding:
+        """Return what the envelope of share `index` is bound to."""
+        return Binding(
+            group=self.group_id,
+            epoch=self.epoch,
+            index=int(index),
+            public_share=bytes(self.vector.public_share(index)),
+            role=self.role,
+            policy_digest=self.policy_digest,
+        )
 
     @property
     def withdrawal_credentials(self) -> bytes:

@@ -1,18 +1,17 @@
 """Shares: one holder's value of the polynomial, and the split of a whole key into them."""
 
 from collections.abc import Callable
-from types import TracebackType
-from typing import Self
 
 from signer.bls.encoding import PublicKey
 from signer.bls.scalar import SecretScalar, evaluate_polynomial
 from signer.bls.scheme import public_key
 from signer.errors import EncodingError, EngineError, ShareMismatchError
+from signer.secret import Secret
 from signer.threshold.params import ShareIndex, Threshold
 from signer.threshold.vector import VerificationVector
 
 
-class SecretShare:
+class SecretShare(Secret):
     """A share and its index. Use it in a `with` block, which wipes the scalar."""
 
     __slots__ = ("index", "scalar")
@@ -41,15 +40,8 @@ class SecretShare:
                 hint="ask the dealer for the envelope and the group file of the same ceremony",
             )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def wipe(self) -> None:
+        """Overwrite the scalar with zeros."""
         self.scalar.wipe()
 
     def __repr__(self) -> str:

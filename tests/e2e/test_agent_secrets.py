@@ -34,7 +34,7 @@ WRONG_PIN = "wrong-pin-4711"
 _OPEN_SHARE = """
 import sys
 from pathlib import Path
-from signer.custody.desk import read_group, binding_of
+from signer.custody.desk import read_group
 from signer.custody.jobs.sources import SecretSource, TokenChoice
 from signer.hsm.profile import load_profile
 from signer.custody.worker.desk_token import session_on
@@ -43,7 +43,7 @@ from signer.sealing.envelope import Envelope
 from signer.sealing.share import unseal_share
 group, path, label, pin = sys.argv[1:]
 envelope = Envelope.parse(Path(path).read_bytes())
-binding = binding_of(read_group(Path(group)), envelope.binding.index)
+binding = read_group(Path(group)).binding(envelope.binding.index)
 choice = TokenChoice(profile=load_profile("softhsm2"), label=label)
 with session_on(choice, SecretSource(file=pin)) as session:
     key = receiving_key(session)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from signer.custody.custodian import Custodian
-from signer.custody.desk import Desk, binding_of
+from signer.custody.desk import Desk
 from signer.custody.jobs.shares import SignBatch
 from signer.custody.jobs.sources import SecretSource, TokenChoice
 from signer.custody.journal import Journal
@@ -26,7 +26,7 @@ def desk_of(pool: SimulatedPool, index: int = 1) -> Desk:
     group = pool.group
     with SecretBytes(pool.shares[index]) as share:
         recipient = group.card_of(index).body.kex
-        binding = binding_of(group, ShareIndex(index))
+        binding = group.binding(ShareIndex(index))
         envelope = seal_share(share, binding, [recipient], seeded(3))
     return Desk(
         group=group,

@@ -8,7 +8,7 @@ from signer.custody.worker.desk_token import session_on
 from signer.errors import SealError
 from signer.hsm.keys import receiving_key
 from signer.messages.group_file import GroupFile
-from signer.sealing.envelope import Binding, Envelope
+from signer.sealing.envelope import Envelope
 from signer.sealing.share import unseal_share
 from signer.strict import Fields
 from signer.threshold.params import ShareIndex
@@ -26,14 +26,7 @@ def verify_share(fields: Fields) -> dict[str, Any]:
             code="E_ENVELOPE",
         )
     index = ShareIndex(envelope.binding.index)
-    expected = Binding(
-        group=group.group_id,
-        epoch=group.epoch,
-        index=int(index),
-        public_share=bytes(group.vector.public_share(index)),
-        role=group.role,
-        policy_digest=group.policy_digest,
-    )
+    expected = group.binding(index)
     with session_on(job.token, job.pin) as session:
         key = receiving_key(session)
         with unseal_share(envelope, expected, key.public_point, key.ecdh) as plain:

@@ -16,11 +16,10 @@ from signer.errors import UsageError
 from signer.files import read_file
 from signer.messages.card import Card
 from signer.messages.group_file import GroupFile, refuse_shared_keys
-from signer.sealing.envelope import Binding
 from signer.sealing.share import seal_share
 from signer.strict import Fields
 from signer.threshold.params import Threshold
-from signer.threshold.share import split
+from signer.threshold.share import SecretShare, split
 
 _MAX_WORDS_BYTES = 1024
 _MAX_PASSWORD_BYTES = 1024
@@ -51,15 +50,7 @@ def split_key(fields: Fields) -> dict[str, Any]:
     try:
         for share, card in zip(shares, cards, strict=True):
             with share.scalar.to_big_endian() as plain:
-                binding = Binding(
-                    group=group.group_id,
-                    epoch=group.epoch,
-                    index=int(share.index),
-                    public_share=bytes(vector.public_share(share.index)),
-                    role=group.role,
-                    policy_digest=group.policy_digest,
-                )
-                sealed = seal_share(plain, binding, [card.body.kex], os.urandom)
+                sealed = seal_share(plain, group.binding(share.index), [card.body.kex], os.urandom)
             envelopes.append(sealed.to_bytes().decode())
     finally:
         _wipe(shares)
@@ -89,6 +80,6 @@ def _key(job: SplitKey) -> SecretScalar:
         return derive_path(seed, withdrawal_path(job.key_index))
 
 
-def _wipe(shares: Sequence[Any]) -> None:
+def _wipe(shares: Sequence[SecretShare]) -> None:
     for share in shares:
-        share.scalar.wipe()
+        share.wipe()
