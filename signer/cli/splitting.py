@@ -3,6 +3,7 @@
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from signer.cli.wiring import network
 from signer.custody.desk import read_policy
@@ -24,6 +25,28 @@ class Split:
     names: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyOptions:
+    """Where the key comes from, as the options say it."""
+
+    mnemonic_file: Path | None
+    ask_mnemonic: bool
+    passphrase_file: Path | None
+    key_index: int
+    keystore: Path | None
+    password_file: Path | None
+
+    def require_one_source(self) -> None:
+        """Refuse none and several.
+
+        Raises:
+            UsageError: not exactly one source of the key.
+        """
+        sources = (self.mnemonic_file is not None, self.ask_mnemonic, self.keystore is not None)
+        if sources.count(True) != 1:
+            raise UsageError("give one of --mnemonic-file, --mnemonic, --keystore")
+
+
 def split_among(
     *,
     cards: tuple[Path, ...],
@@ -31,13 +54,8 @@ def split_among(
     policy: Path,
     network_name: str | None,
     network_file: Path | None,
-    mnemonic_file: Path | None,
-    ask_mnemonic: bool,
-    passphrase_file: Path | None,
-    key_index: int,
-    keystore: Path | None,
-    password_file: Path | None,
     out: Path,
+    **key_options: Any,
 ) -> tuple[Path, Split]:
     """Split the key and write the group file and the envelopes into the new folder `out`.
 
@@ -46,51 +64,59 @@ def split_among(
         OutputError: `out` is there already.
         SignerError: whatever the parts say.
     """
-    if [mnemonic_file is not None, ask_mnemonic, keystore is not None].count(True) != 1:
-        raise UsageError("give one of --mnemonic-file, --mnemonic, --keystore")
+    key = KeyOptions(**key_options)
+    key.require_one_source()
     if out.exists():
         raise OutputError(f"{str(out)!r} exists and is not overwritten", hint="name a new folder")
     chain = network(network_name, network_file)
-    texts = [read_file(path, what="card", max_bytes=MAX_CARD_BYTES) for path in cards]
-    for path, text in zip(cards, texts, strict=True):
-        Card.parse_file(text, f"card {str(path)!r}")
+    agreed = read_policy(policy)
+    texts = [_card_text(path) for path in cards]
     with contextlib.ExitStack() as stack:
-
-        def source(file: Path | None, what: str, option: str) -> SecretSource:
-            if file is not None:
-                return SecretSource(file=str(file.absolute()))
-            if not asked:
-                asked.append(stack.enter_context(terminal(what, option)))
-            return SecretSource(terminal=asked[0])
-
-        asked: list[int] = []
-        from_words = keystore is None
-        passphrase = None
-        if passphrase_file is not None:
-            passphrase = source(passphrase_file, "the passphrase", "--passphrase-file")
+        secrets = _Secrets(stack)
         job = SplitKey(
-            mnemonic=source(mnemonic_file, "the mnemonic", "--mnemonic-file")
-            if from_words
+            mnemonic=None if key.keystore else secrets.source(key.mnemonic_file, "mnemonic"),
+            passphrase=secrets.source(key.passphrase_file, "passphrase")
+            if key.passphrase_file
             else None,
-            passphrase=passphrase,
-            key_index=key_index,
-            keystore=None if keystore is None else str(keystore.absolute()),
-            password=None
-            if from_words
-            else source(password_file, "the password", "--password-file"),
+            key_index=key.key_index,
+            keystore=None if key.keystore is None else str(key.keystore.absolute()),
+            password=secrets.source(key.password_file, "password") if key.keystore else None,
             threshold=threshold,
-            cards=tuple(text.decode() for text in texts),
+            cards=tuple(texts),
             network=chain,
             role="withdrawal",
-            policy_digest=read_policy(policy).digest,
+            policy_digest=agreed.digest,
         )
-        result = split_key(job, tuple(asked))
+        result = split_key(job, secrets.terminals)
     make_folder(out)
     names = tuple(f"share-{index}.envelope.json" for index in result.group.indices)
     for name, envelope in zip(names, result.envelopes, strict=True):
         write_new(out / name, envelope, mode=0o600)
     write_new(out / "group.json", result.group.to_bytes())
     return out, Split(result.group, names)
+
+
+class _Secrets:
+    """Hands out where the worker reads secrets; opens the terminal once, if it is needed."""
+
+    def __init__(self, stack: contextlib.ExitStack) -> None:
+        self._stack = stack
+        self.terminals: tuple[int, ...] = ()
+
+    def source(self, file: Path | None, what: str) -> SecretSource:
+        if file is not None:
+            return SecretSource(file=str(file.absolute()))
+        if not self.terminals:
+            opened = self._stack.enter_context(terminal(f"the {what}", f"--{what}-file FILE"))
+            self.terminals = (opened,)
+        return SecretSource(terminal=self.terminals[0])
+
+
+def _card_text(path: Path) -> str:
+    """Read a card and verify it, to name its file if it does not hold; return its text."""
+    raw = read_file(path, what="card", max_bytes=MAX_CARD_BYTES)
+    Card.parse_file(raw, f"card {str(path)!r}")
+    return raw.decode()
 
 
 def split_text(out: Path, split: Split) -> str:
