@@ -13,7 +13,7 @@ from pkcs11.constants import Attribute, MechanismFlag
 from pkcs11.mechanisms import KDF, KeyType, Mechanism
 from pkcs11.types import PrivateKey, PublicKey
 
-from signer.errors import EncodingError, TokenError, TokenKeyError
+from signer.errors import EncodingError, ProvenanceError, TokenError, TokenKeyError
 from signer.hsm.provenance import (
     P256_PARAMS,
     PROVENANCE_ATTRIBUTES,
@@ -117,6 +117,34 @@ class ReceivingKey:
                 f"{SHARED_BYTES} are expected"
             )
         return secret
+
+    def require_own_point(self) -> None:
+        """Have the token prove that `public_point` is this private key's.
+
+        A public key object is not behind the PIN: whoever reaches the module can put his own in its
+        place, and shares would be sealed to him. So before anybody is given the point, the token
+        computes an ECDH with a fresh key of ours, and the result must be what the point gives.
+
+        Raises:
+            ProvenanceError: the point is of another key.
+        """
+        # Only cards need this; a worker that signs is spared the import, 10 ms.
+        from cryptography.hazmat.primitives.asymmetric import ec
+        from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+        fresh = ec.generate_private_key(ec.SECP256R1())
+        challenge = fresh.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        claimed = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), self.public_point)
+        with (
+            self.ecdh(challenge) as answer,
+            SecretBytes(fresh.exchange(ec.ECDH(), claimed)) as expected,
+        ):
+            if answer != expected:
+                raise ProvenanceError(
+                    f"key {RECEIVING_LABEL!r} on {self._session.token.describe()}: its public key "
+                    "object is of another key",
+                    hint="somebody changed the token: do not use it, tell the pool",
+                )
 
 
 def ensure_keys(session: TokenSession) -> KeysMade:

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from signer.strict import canonical
 from signer.testing.pool import TEST_ADDRESS, TEST_MNEMONIC, Holder, Pool
-from signer.testing.softhsm import SoftHSM
+from signer.testing.softhsm import SoftHSM, module_path
 from tests.simulators.holders import make_card
 
 pytestmark = pytest.mark.softhsm
@@ -139,6 +140,39 @@ def test_a_key_from_outside_is_not_used(pool: Pool, tmp_path: Path) -> None:
     assert "LOCAL" in line
     objects = pool.run("token", "list", "--json", holder=holder)
     assert json.loads(objects.stdout)["tokens"][0]["label"] == "imported"
+
+
+_SWAP = """
+import sys, pkcs11
+from pkcs11 import Attribute, KeyType, ObjectClass
+library, label, point = sys.argv[1:]
+with next(pkcs11.lib(library).get_tokens(token_label=label)).open(rw=True) as session:
+    (old,) = session.get_objects({Attribute.LABEL: "epoch-kex"})
+    key_id = old[Attribute.ID]
+    old.destroy()
+    session.create_object({
+        Attribute.CLASS: ObjectClass.PUBLIC_KEY, Attribute.KEY_TYPE: KeyType.EC,
+        Attribute.TOKEN: True, Attribute.PRIVATE: False, Attribute.LABEL: "epoch-kex",
+        Attribute.ID: key_id, Attribute.EC_PARAMS: bytes.fromhex("06082a8648ce3d030107"),
+        Attribute.EC_POINT: bytes([4, 65]) + bytes.fromhex(point),
+    })
+"""
+
+
+@pytest.mark.case("X14", "card for a receiving key whose public object was swapped without a PIN")
+def test_no_card_shows_a_strangers_key(tmp_path: Path) -> None:
+    with Pool.with_tokens(tmp_path / "p", ("Ada",)) as pool:
+        (holder,) = pool.holders
+        stranger = make_card("stranger").body.kex.hex()
+        subprocess.run(
+            [sys.executable, "-c", _SWAP, module_path(), "holder-1", stranger],
+            env=holder.token.environment, check=True,
+        )  # fmt: skip
+        out = tmp_path / "card.json"
+        refused(pool, "E_PROVENANCE", 7, "token", "card", *holder.token_options, "--name", "Ada",
+                "--out", out, holder=holder)  # fmt: skip
+        assert not out.exists()
+        refused(pool, "E_PROVENANCE", 7, "token", "setup", *holder.token_options, holder=holder)
 
 
 @pytest.mark.case("X11", "a token that no profile describes")

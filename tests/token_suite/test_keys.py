@@ -230,6 +230,41 @@ def test_no_keys(session: TokenSession) -> None:
         assert "signer token setup" in caught.value.hint
 
 
+def swap_public_key(softhsm: Any, module: Module, label: str) -> None:
+    """Put a stranger's public key in a pair's place, without the PIN: it is no private object."""
+    token = find_token(module, TokenSelector("desk"))
+    stranger = ec.generate_private_key(ec.SECP256R1()).public_key()
+    point = stranger.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    with token.slot.get_token().open(rw=True) as public_session:
+        (old,) = public_session.get_objects({Attribute.LABEL: label})
+        key_id = old[Attribute.ID]
+        old.destroy()
+        public_session.create_object(
+            {
+                Attribute.CLASS: ObjectClass.PUBLIC_KEY,
+                Attribute.KEY_TYPE: KeyType.EC,
+                Attribute.TOKEN: True,
+                Attribute.PRIVATE: False,
+                Attribute.LABEL: label,
+                Attribute.ID: key_id,
+                Attribute.EC_PARAMS: P256_PARAMS,
+                Attribute.EC_POINT: b"\x04\x41" + point,
+            }
+        )
+
+
+@pytest.mark.case("X14", "receiving key's public object swapped by somebody without the PIN")
+def test_a_swapped_public_key_is_noticed(softhsm: Any, softhsm_module: Module) -> None:
+    with softhsm.session(softhsm_module) as session:
+        ensure_keys(session)
+        receiving_key(session).require_own_point()
+    swap_public_key(softhsm, softhsm_module, "epoch-kex")
+    with softhsm.session(softhsm_module) as session:
+        key = receiving_key(session)
+        with pytest.raises(ProvenanceError, match="of another key"):
+            key.require_own_point()
+
+
 @pytest.mark.case("T6", "key imported: not LOCAL")
 def test_imported_key(session: TokenSession) -> None:
     import_pair(session, "epoch-kex")

@@ -27,6 +27,7 @@ def set_up_token(fields: Fields) -> dict[str, Any]:
     job = SetUpToken.parse(fields)
     with session_on(job.token, job.pin) as session:
         keys = ensure_keys(session)
+        receiving_key(session).require_own_point()
     return {"made": list(keys.made), "present": list(keys.there)}
 
 
@@ -35,10 +36,12 @@ def make_card(fields: Fields) -> dict[str, Any]:
     job = MakeCard.parse(fields)
     with session_on(job.token, job.pin) as session:
         identity = identity_key(session)
+        receiving = receiving_key(session)
+        receiving.require_own_point()  # the card's signature proves the identity key's point
         body = CardBody(
             name=job.name,
             id_sign=identity.public_point,
-            kex=receiving_key(session).public_point,
+            kex=receiving.public_point,
             manufacturer=_ascii(session.token.manufacturer),
             model=_ascii(session.token.model),
             serial_sha256=hashlib.sha256(session.token.serial.encode()).digest(),
