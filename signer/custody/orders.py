@@ -2,10 +2,12 @@
 
 import contextlib
 import os
+import signal
 import termios
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from signer.custody.custodian import module_environment
 from signer.custody.jobs import Job
@@ -21,6 +23,7 @@ from signer.strict import Fields
 
 _PERSON_SECONDS = 300.0  # a person types PINs and words meanwhile; tokens generate keys slowly
 _TTY = "/dev/tty"
+_ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,17 +129,24 @@ def pin_source(pin_file: Path | None) -> Iterator[tuple[SecretSource, tuple[int,
 
 @contextlib.contextmanager
 def terminal(what: str, instead: str) -> Iterator[int]:
-    """Yield a descriptor of the terminal; its settings are as before afterwards."""
+    """Yield a descriptor of the terminal; its settings are as before afterwards, whatever comes."""
     try:
         descriptor = os.open(_TTY, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:
         raise PinError(f"no terminal to ask for {what} on", hint=f"give {instead}") from None
     settings = termios.tcgetattr(descriptor)
+    handlers = {number: signal.signal(number, _interrupt) for number in _ENDING_SIGNALS}
     try:
         yield descriptor
     finally:
         termios.tcsetattr(descriptor, termios.TCSANOW, settings)
         os.close(descriptor)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(number: int, _: object) -> NoReturn:
+    raise KeyboardInterrupt(number)
 
 
 def _order(job: Job, token: TokenChoice, terminals: Sequence[int] = ()) -> Fields:

@@ -149,11 +149,18 @@ def _require_private(status: os.stat_result, path: Path, what: str) -> None:
 
 @contextlib.contextmanager
 def _no_echo(descriptor: int) -> Iterator[None]:
-    """Turn echo off, and on again on every way out, Ctrl-C too."""
+    """Turn echo off, and on again on every way out, Ctrl-C too.
+
+    The keys that suspend and quit are only characters meanwhile: who suspends a prompt gets his shell back, and
+    what he types there must not go to a prompt that still waits.
+    """
     before = termios.tcgetattr(descriptor)
     silent = list(before)
     silent[3] &= ~(termios.ECHO | termios.ECHONL)
     silent[3] |= termios.ICANON
+    silent[6] = list(before[6])
+    for key in (termios.VSUSP, termios.VQUIT):
+        silent[6][key] = b"\0"
     try:
         termios.tcsetattr(descriptor, termios.TCSAFLUSH, silent)
         yield

@@ -273,6 +273,15 @@ def test_group_files_that_do_not_belong_are_refused(pool: Pool, tmp_path: Path) 
     )  # fmt: skip
 
 
+@pytest.mark.case("X16", "group file that shows another card for this share")
+def test_a_group_file_with_another_card_is_noticed(pool: Pool, tmp_path: Path) -> None:
+    value, holder = json.loads(pool.group.read_bytes()), pool.holders[0]
+    value["holders"][0]["card"] = make_card("Ada").to_json()
+    other = secret(tmp_path / "group.json", canonical(value))
+    line = refused(pool, "E_CARD", 1, *verify(pool, holder.envelope, group=other), holder=holder)
+    assert "not of this token" in line
+
+
 # Splitting
 
 

@@ -74,6 +74,20 @@ def test_ctrl_c_at_a_prompt_ends_calmly(pool: Pool) -> None:
     assert "Traceback" not in seen.screen
 
 
+@pytest.mark.case("X15", "Ctrl-Z and Ctrl-backslash at the PIN prompt")
+@pytest.mark.parametrize("typed", ["\x1a", "\x1c"])
+def test_a_prompt_is_not_left_behind_in_the_background(pool: Pool, typed: str) -> None:
+    """They are characters of a wrong PIN, so nothing the shell is told next reaches the prompt."""
+    holder = pool.holders[0]
+    seen = at_terminal(
+        ["token", "setup", "--token", holder.token.label],
+        [("PIN of token", typed + "wrong\n")],
+        holder.token.environment,
+    )
+    assert seen.status == 7
+    assert "E_PIN_REFUSED" in seen.screen
+
+
 def test_a_mnemonic_is_asked_for_and_not_shown(pool: Pool, tmp_path: Path) -> None:
     cards = [part for holder in pool.holders for part in ("--card", holder.card)]
     seen = at_terminal(
