@@ -46,6 +46,8 @@ def write_new(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     Raises:
         OutputError: the path exists, or the disk said no. Nothing is left at `path` then.
     """
+    if not path.name:
+        raise OutputError(f"{str(path)!r} is a folder, not a file to write")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)

@@ -15,6 +15,8 @@ from signer.errors import EngineError
 
 ETHEREUM_DST = b"BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_"
 
+_DRAWS = 4  # zeros in a row from one source: it is broken
+
 MessagePoint = bytes  # H(message) in G2: 192 bytes, affine, kept to spare hashing it again
 
 
@@ -113,14 +115,24 @@ def verify_batch(
 
 
 def _coefficients(random_bytes: Callable[[int], bytes], count: int, bits: int) -> bytes:
+    """Draw `count` coefficients that are not zero; a zero would leave its item unchecked."""
     width = bits // 8
-    drawn = random_bytes(width * count)
-    zero = bytes(width)
-    if len(drawn) != width * count or any(
-        drawn[at : at + width] == zero for at in range(0, len(drawn), width)
-    ):
-        raise EngineError("the random source is broken: it returned zeros or too few bytes")
+    drawn = bytearray(_drawn(random_bytes, width * count))
+    for at in range(0, len(drawn), width):
+        for _ in range(_DRAWS):
+            if any(drawn[at : at + width]):
+                break
+            drawn[at : at + width] = _drawn(random_bytes, width)
+        else:
+            raise EngineError("the random source is broken: it returns zeros")
     return bytes(drawn)
+
+
+def _drawn(random_bytes: Callable[[int], bytes], size: int) -> bytes:
+    drawn = random_bytes(size)
+    if len(drawn) != size:
+        raise EngineError("the random source is broken: it returned too few bytes")
+    return drawn
 
 
 def _all_to_affine(points: "ctypes.Array[ctypes.c_char]", count: int) -> list[bytes]:

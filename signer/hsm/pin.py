@@ -151,7 +151,8 @@ def _require_private(status: os.stat_result, path: Path, what: str) -> None:
 def _no_echo(descriptor: int) -> Iterator[None]:
     """Turn echo off, and on again on every way out, Ctrl-C too.
 
-    The keys that suspend and quit are only characters meanwhile: who suspends a prompt gets his shell back, and
+    The keys that suspend and quit are only characters meanwhile: who suspends a prompt gets his
+    shell back, and
     what he types there must not go to a prompt that still waits.
     """
     before = termios.tcgetattr(descriptor)

@@ -48,7 +48,10 @@ def _lines(raw: bytes, what: str) -> list[str]:
         text = raw.decode("ascii")
     except UnicodeDecodeError as error:
         raise SchemaError(f"{what}: not plain text at byte {error.start}") from None
-    stripped = (line.partition("#")[0].strip() for line in text.splitlines())
+    if re.search(r"[^ -~\t\r\n]|\r(?!\n)", text):
+        raise SchemaError(f"{what}: has control characters")
+    # Lines end as `grep` and editors see them, not at every character that Python would split at.
+    stripped = (line.partition("#")[0].strip() for line in text.split("\n"))
     return [line for line in stripped if line]
 
 

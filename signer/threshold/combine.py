@@ -26,6 +26,7 @@ from signer.threshold.partial import (
 )
 from signer.threshold.vector import VerificationVector
 
+_MAX_FAILING = 64  # items looked at one by one in a round
 _MAX_PREPARED = 64  # sets of signers whose buffers are kept; one batch seldom has more than one
 
 
@@ -130,13 +131,15 @@ class _Batch:
         self.signers: set[ShareIndex] = set()
 
     def run(self) -> None:
-        """Sign every item that has t good partials. Each round but the last names a culprit."""
+        """Sign every item that has t good partials. Each round but the last names culprits."""
         while True:
             self._propose()
             failing = self._settle()
-            if failing is None:
+            if not failing:
                 return
-            self._blame(failing, self._candidates[failing].signers)
+            for position in failing:
+                if position in self._candidates:  # else its culprit was named a moment ago
+                    self._blame(position, self._candidates[position].signers)
 
     def _propose(self) -> None:
         """Make a candidate for every open item that has t usable partials."""
@@ -187,23 +190,24 @@ class _Batch:
             self._prepared[signers] = prepared
         return prepared
 
-    def _settle(self) -> int | None:
-        """Accept candidates that verify. Return the position of one that does not, None if all do.
+    def _settle(self) -> list[int]:
+        """Accept candidates that verify; return the positions of those that do not.
 
-        Bisection: as many checks as the batch has binary digits, on ever fewer items.
+        Bisection: a batch that fails is halved until single items are left. Enough failing items
+        for one round are _MAX_FAILING; what then is unsettled waits for the next.
         """
-        positions = sorted(self._candidates)
-        if self._verifies(positions):
-            self._accept(positions)
-            return None
-        while len(positions) > 1:
-            half = len(positions) // 2
-            if self._verifies(positions[:half]):
-                self._accept(positions[:half])
-                positions = positions[half:]
+        failing: list[int] = []
+        parts = [sorted(self._candidates)]
+        while parts and len(failing) < _MAX_FAILING:
+            positions = parts.pop()
+            if self._verifies(positions):
+                self._accept(positions)
+            elif len(positions) == 1:
+                failing += positions
             else:
-                positions = positions[:half]
-        return positions[0]
+                half = len(positions) // 2
+                parts += [positions[half:], positions[:half]]
+        return failing
 
     def _verifies(self, positions: list[int]) -> bool:
         return not positions or verify_batch(
