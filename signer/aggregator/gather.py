@@ -68,7 +68,7 @@ class Gathering:
 
     async def run(self) -> None:
         """Ask until everything that can be signed is signed, or nobody is left to ask."""
-        if self._finished():
+        if await self._finished():
             return
         self._meeting = {asyncio.create_task(self._meet(agent)) for agent in self.agents}
         try:
@@ -76,7 +76,8 @@ class Gathering:
                 await asyncio.wait(self._meeting, timeout=_ROLL_CALL_SECONDS)
             await self._ask_all()
             if self.tally.open_positions():
-                self.tally.combine()  # too few for a signature, yet a liar among them is named
+                # Too few for a signature, yet a liar among them is named.
+                await asyncio.to_thread(self.tally.combine)
         finally:
             pending = (*self._meeting, *self._asked)
             for task in pending:
@@ -97,7 +98,7 @@ class Gathering:
             )
             if not done:
                 beyond += 1
-            elif self._finished():
+            elif await self._finished():
                 return
 
     def _forget_finished_tasks(self) -> None:
@@ -109,15 +110,17 @@ class Gathering:
     def _ask_next(self, beyond: int) -> None:
         """Start as many signings as are wanted now, lowest share index first.
 
-        One agent at a time answers for an index. Another that claims the same index stays in
-        `_willing`: if the first turns out a liar, it may be the honest one.
+        Nobody proves which share he answers for. So one agent at a time answers for an index, and
+        another that claims the same one stays in `_willing`: it is asked if the first turns out a
+        liar, and in any case if the first denied something, since anybody can deny in another's
+        name.
         """
         self._willing.sort(key=lambda friend: friend[1].index)
         wanted = self.tally.need + beyond - self._have()
         for agent, status in list(self._willing):
-            if len(self._asked) >= wanted:
-                return
-            if status.index not in self.tally.answers and status.index not in self._asked.values():
+            if status.index in self._asked.values() or not self.tally.wanted(status.index):
+                continue
+            if len(self._asked) < wanted or status.index in self.tally.answers:
                 self._willing.remove((agent, status))
                 self._asked[asyncio.create_task(self._sign(agent, status))] = status.index
 
@@ -138,6 +141,10 @@ class Gathering:
     async def _sign(self, agent: Agent, status: AgentStatus) -> None:
         try:
             reply = await agent.sign(self.tally.request, seconds=self.asking.seconds)
+            if reply.index != status.index:
+                raise AgentError(
+                    f"agent {str(agent)!r} is share {status.index} and answered as another"
+                )
         except SignerError as error:
             self._failed(agent, status.index, error)
             return
@@ -150,12 +157,18 @@ class Gathering:
         self.failures.append(Failure(str(agent), index, error.code, error.message, denied))
         self.on_change()
 
-    def _finished(self) -> bool:
+    async def _finished(self) -> bool:
         """Combine if that can bring anything, and tell whether anything is left to do."""
         if self.tally.open_positions() and self.tally.ready():
-            self.tally.combine()
+            # Not in the event loop: agents that answer meanwhile would seem to be late.
+            await asyncio.to_thread(self.tally.combine)
             self.on_change()
-        return not self.tally.open_positions()
+        if self.tally.open_positions():
+            return False
+        return not any(
+            status.index in self.tally.answers and self.tally.wanted(status.index)
+            for _, status in self._willing
+        )
 
 
 def _same_group(status: AgentStatus, group: GroupFile, who: str) -> None:

@@ -88,11 +88,12 @@ class Outcome:
         if have + len(self.culprits) >= self.need and self.culprits:
             names = ", ".join(str(culprit.index) for culprit in self.culprits)
             return BadPartialsError(
-                f"{have} of {self.need} partial signatures; bad ones came from {names}",
+                f"{have} of {self.need} partial signatures; bad ones were answered for {names}",
                 have=have,
                 need=self.need,
                 culprits=tuple((culprit.index, culprit.code) for culprit in self.culprits),
-                hint="look at the named holders' agents; nothing was written",
+                hint="look at the named agents; if you trust them all, the group file is suspect: "
+                "compare its fingerprint",
             )
         return TooFewPartialsError(
             f"{have} of {self.need} partial signatures",

@@ -1,7 +1,9 @@
 """What has been answered so far, what it adds up to, and who spoiled it. No I/O.
 
-A reply counts once, by its share index. A second answer for an index that is the same is ignored; a
-different one is kept until the partials themselves tell which of the two is the lie.
+Nobody proves which share he answers for, so an index may have several answers, from several
+sources. One at a time stands: the one with the most partials, since a partial can be verified and a
+denial cannot. A lie is dropped whole and its source named; the next answer takes its place. A
+partial counts once, by its index.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +32,7 @@ class Answer:
 
     source: str
     reply: SignReply
+    kept: bool = False  # from an earlier run: its partials count, its denials are asked for anew
 
 
 @dataclass(slots=True)
@@ -41,10 +44,9 @@ class Tally:
     random_bytes: Callable[[int], bytes]
     roots: Sequence[bytes] = field(init=False)
     signatures: list[Signature | None] = field(init=False)
-    answers: dict[ShareIndex, Answer] = field(default_factory=dict)
-    rivals: list[Answer] = field(default_factory=list)  # second, different answers for an index
     culprits: list[Culprit] = field(default_factory=list)
     signers: set[ShareIndex] = field(default_factory=set)
+    _answers: dict[ShareIndex, list[Answer]] = field(default_factory=dict)  # the standing one first
 
     def __post_init__(self) -> None:
         self.roots = self.request.signing_roots(self.group.network, self.group.public_key)
@@ -55,18 +57,22 @@ class Tally:
         """The threshold t."""
         return self.group.threshold.t
 
-    def add(self, source: str, reply: SignReply) -> bool:
-        """Count a reply; tell whether it brought anything new."""
+    @property
+    def answers(self) -> dict[ShareIndex, Answer]:
+        """The standing answer of each index."""
+        return {index: answers[0] for index, answers in self._answers.items() if answers}
+
+    def add(self, source: str, reply: SignReply, *, kept: bool = False) -> bool:
+        """Take a reply; tell whether it is one that was not there before."""
         if reply.index > self.group.threshold.n:
             self.culprits.append(Culprit(reply.index, source, "E_PARTIAL_INDEX"))
             return False
-        known = self.answers.get(reply.index)
-        if known is None:
-            self.answers[reply.index] = Answer(source, reply)
-            return True
-        if known.reply.partials != reply.partials:
-            self.rivals.append(Answer(source, reply))
-        return False
+        answers = self._answers.setdefault(reply.index, [])
+        if any(answer.reply.partials == reply.partials for answer in answers):
+            return False
+        answers.append(Answer(source, reply, kept))
+        answers.sort(key=_unanswered)  # stable: of two alike the first stands
+        return True
 
     def partials_of(self, position: int) -> dict[ShareIndex, bytes]:
         """Return the partials that stand for the item at `position`."""
@@ -80,7 +86,7 @@ class Tally:
         """Return who denied which validator, and why."""
         denials: dict[int, dict[ShareIndex, Denial]] = {}
         for index, answer in self.answers.items():
-            for denial in answer.reply.denied:
+            for denial in () if answer.kept else answer.reply.denied:
                 denials.setdefault(denial.validator_index, {})[index] = denial
         return denials
 
@@ -98,6 +104,13 @@ class Tally:
             if len(denials.get(self.request.items[position][0], ())) <= spare
         ]
 
+    def wanted(self, index: ShareIndex) -> bool:
+        """Tell whether another source of `index` could bring a partial that is not there yet."""
+        answer = self.answers.get(index)
+        if answer is None:
+            return True
+        return any(answer.reply.partials[position] is None for position in self.unsigned())
+
     def ready(self) -> bool:
         """Tell whether every open item has t partials, so that combining can finish the job."""
         standing = [answer.reply.partials for answer in self.answers.values()]
@@ -107,15 +120,12 @@ class Tally:
         )
 
     def combine(self) -> None:
-        """Make the group signatures that the answers allow; drop and name those who lied.
-
-        A liar's answer is dropped whole. If another answer for his index is at hand, it takes its
-        place and everything is tried again.
-        """
+        """Make the group signatures that the answers allow; drop and name those who lied."""
         while positions := self.unsigned():
+            standing = self.answers
             columns: Mapping[ShareIndex, Sequence[bytes | None]] = {
                 index: [answer.reply.partials[p] for p in positions]
-                for index, answer in self.answers.items()
+                for index, answer in standing.items()
             }
             result = combine_batch(
                 [self.roots[p] for p in positions], columns, self.group.vector, self.random_bytes
@@ -124,15 +134,11 @@ class Tally:
                 self.signatures[position] = signature
             self.signers |= set(result.signers)
             for index, code in result.culprits.items():
-                self.culprits.append(Culprit(index, self.answers.pop(index).source, code))
-            if not self._seat_rivals(set(result.culprits)):
+                self.culprits.append(Culprit(index, standing[index].source, code))
+                self._answers[index].pop(0)
+            if not any(self._answers[index] for index in result.culprits):
                 break
 
-    def _seat_rivals(self, vacant: set[ShareIndex]) -> bool:
-        seated = False
-        for answer in list(self.rivals):
-            if answer.reply.index in vacant and answer.reply.index not in self.answers:
-                self.answers[answer.reply.index] = answer
-                self.rivals.remove(answer)
-                seated = True
-        return seated
+
+def _unanswered(answer: Answer) -> int:
+    return sum(partial is None for partial in answer.reply.partials)

@@ -35,18 +35,27 @@ class WorkFolder:
             )
 
     def replies(self) -> Iterator[tuple[str, SignReply]]:
-        """Yield the replies kept, each with its file's name, in name order.
+        """Yield the replies kept, each with the source it came from, in the files' order.
 
         Raises:
             SchemaError: a file there is no reply to this request.
         """
         for path in sorted(self._path.glob("reply-*.json")):
             raw = read_file(path, what="reply", max_bytes=MAX_REPLY_BYTES)
-            yield path.name, SignReply.parse(raw, self._request, f"reply {str(path)!r}")
+            reply = SignReply.parse(raw, self._request, f"reply {str(path)!r}")
+            yield f"{self._source_of(path)} (kept in {path.name})", reply
 
-    def keep(self, reply: SignReply) -> None:
-        """Keep a reply; the same one twice is kept once."""
+    def keep(self, reply: SignReply, source: str) -> None:
+        """Keep a reply and where it came from; the same one twice is kept once."""
         raw = reply.to_bytes()
         name = f"reply-{int(reply.index):03d}-{hashlib.sha256(raw).hexdigest()[:8]}.json"
         if not (self._path / name).exists():
             write_new(self._path / name, raw, mode=0o600)
+            write_new((self._path / name).with_suffix(".source"), source.encode(), mode=0o600)
+
+    def _source_of(self, path: Path) -> str:
+        note = path.with_suffix(".source")
+        if not note.exists():
+            return "unknown"
+        raw = read_file(note, what="work file", max_bytes=8192)
+        return raw.decode("utf-8", "replace")

@@ -24,8 +24,8 @@ def command() -> None:
 @click.option("--mnemonic-file", type=PATH, help="File with the mnemonic, mode 0600.")
 @click.option("--mnemonic", "ask_mnemonic", is_flag=True, help="Ask for the mnemonic here.")
 @click.option("--passphrase-file", type=PATH, help="File with the mnemonic's passphrase, 0600.")
-@click.option("--key-index", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True,
-              help="i of the withdrawal key's path m/12381/3600/i/0.")  # fmt: skip
+@click.option("--key-index", type=click.IntRange(0, 2**31 - 1),
+              help="i of the withdrawal key's path m/12381/3600/i/0; 0 if not given.")  # fmt: skip
 @click.option("--keystore", type=PATH, help="EIP-2335 keystore of the withdrawal key.")
 @click.option("--password-file", type=PATH, help="File with the keystore's password, mode 0600.")
 @click.option("--out", type=PATH, required=True, help="New folder for group file and envelopes.")

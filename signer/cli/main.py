@@ -22,6 +22,26 @@ _COMMANDS = {
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
+# \b keeps click from re-flowing the paragraph that follows.
+_HELP = """Hold one Ethereum withdrawal key together, t of n, each share sealed to a PKCS#11 token.
+
+\b
+The first pool, in order:
+  signer token setup     each holder: make the keys on the token
+  signer token card      each holder: export the public card
+  signer group split     the dealer: split the key among the cards
+  signer share verify    each holder: prove the share
+  signer agent run       each holder: serve it on a local socket
+  signer request new     the operator: say what shall be signed
+  signer sign            the operator: gather, combine, write the file
+
+\b
+Exit status: 0 done, 1 failed, 2 usage, 3 denied by policy, 4 too few partials,
+5 too few because of bad partials, 6 some items denied or skipped, 7 token,
+8 journal, 130 interrupted.
+"""
+
+
 class LazyGroup(click.Group):
     """A group that imports a command's module only when that command is used."""
 
@@ -43,24 +63,10 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, words) for name, (_, words) in _COMMANDS.items()])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="signer")
 def cli() -> None:
-    r"""Hold one Ethereum withdrawal key together, t of n, each share sealed to a PKCS#11 token.
-
-    \b
-    The first pool, in order:
-      signer token setup     each holder: make the keys on the token
-      signer token card      each holder: export the public card
-      signer group split     the dealer: split the key among the cards
-      signer share verify    each holder: prove the share
-      signer agent run       each holder: serve it on a local socket
-      signer request new     the operator: say what shall be signed
-      signer sign            the operator: gather, combine, write the file
-
-    Exit status: 0 done, 1 failed, 2 usage, 3 denied by policy, 4 too few partials, 5 too few
-    because of bad partials, 6 some items denied or skipped, 7 token, 8 journal.
-    """
+    """Hold one Ethereum withdrawal key together, t of n."""
 
 
 def main() -> NoReturn:
@@ -71,6 +77,9 @@ def main() -> NoReturn:
     except SignerError as error:
         printer.error(error)
         status = error.exit_status
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        status = UsageError.exit_status
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "signer"
         hint = f"see {command} --help"

@@ -1,14 +1,15 @@
 """How commands speak: results to stdout, everything else to stderr, `--json` for programs."""
 
+import contextlib
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import click
 
-from signer.errors import SignerError
+from signer.errors import OutputError, SignerError
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -18,22 +19,29 @@ class Printer:
     """One for each run of the program."""
 
     json: bool = False
+    account: Mapping[str, Any] = field(default_factory=dict)  # goes with an error, as JSON
 
     def result(self, value: Mapping[str, Any], text: str) -> None:
         """Print a command's result: `value` as JSON, or `text` for people."""
-        click.echo(json.dumps(value, indent=2) if self.json else text)
+        try:
+            click.echo(json.dumps(value, indent=2) if self.json else text)
+        except (OSError, UnicodeError) as error:
+            raise OutputError(
+                f"the result cannot be printed ({type(error).__name__}), but it is there",
+                hint="look at what the command wrote before you run it again",
+            ) from None
 
     def note(self, text: str) -> None:
         """Say something to the person, beside the result."""
-        if not self.json:
-            click.echo(text, err=True)
+        click.echo(printable(text), err=True)
 
     def error(self, error: SignerError) -> None:
         """Print an error: one line on stderr, and with `--json` an object on stdout."""
         click.echo(printable(error.line()), err=True)
         if self.json:
-            value = {"code": error.code, "message": error.message, "hint": error.hint}
-            click.echo(json.dumps({"error": value}, indent=2))
+            words = {"code": error.code, "message": error.message, "hint": error.hint}
+            with contextlib.suppress(OSError):
+                click.echo(json.dumps({"error": words, **self.account}, indent=2))
 
 
 def json_option(command: _Command) -> _Command:
@@ -74,7 +82,7 @@ class Progress:
     """A line on stderr that is rewritten while something runs; silent where nobody looks."""
 
     def __init__(self, printer: Printer) -> None:
-        self._on = sys.stderr.isatty() and not printer.json
+        self._on = sys.stderr is not None and sys.stderr.isatty() and not printer.json
 
     def show(self, done: int, total: int, words: str) -> None:
         """Draw `done` of `total` and some words."""

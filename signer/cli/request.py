@@ -89,7 +89,8 @@ def show(printer: Printer, file: Path, policy: Path | None) -> None:
 
     raw = read_file(file, what="request", max_bytes=MAX_BYTES)
     request = SignRequest.parse(raw, f"request {str(file)!r}")
-    labels = read_policy(policy).labels if policy is not None else {}
-    printer.result(
-        {"digest": request.digest.hex(), **request.to_json()}, request_text(request, labels)
-    )
+    agreed = None if policy is None else read_policy(policy)
+    value = {"digest": request.digest.hex(), **request.to_json()}
+    if agreed is not None:
+        value["allowed"] = {address.wire: agreed.allows(address) for address in request.targets()}
+    printer.result(value, request_text(request, None if agreed is None else agreed.labels))

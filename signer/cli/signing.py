@@ -9,11 +9,11 @@ from signer.aggregator.gather import Asking, Gathering
 from signer.aggregator.outcome import Outcome, outcome_of, result_file
 from signer.aggregator.tally import Tally
 from signer.aggregator.work_folder import WorkFolder
-from signer.cli.printer import Printer, Progress
+from signer.cli.printer import Printer, Progress, printable
 from signer.client import AgentClient
-from signer.errors import UsageError
+from signer.custody.desk import read_group
+from signer.errors import OutputError, UsageError
 from signer.files import make_folder, read_file, write_new
-from signer.messages.group_file import MAX_BYTES as MAX_GROUP_BYTES
 from signer.messages.group_file import GroupFile
 from signer.messages.reply import SignReply
 from signer.messages.request import MAX_BYTES as MAX_REQUEST_BYTES
@@ -44,8 +44,9 @@ def sign_request(
         SignerError: the files are not in order, or the result could not be written.
     """
     asked = _read_request(request)
-    pool = _read_group(group)
-    check_request(asked, pool, int(time.time()))
+    pool = read_group(group)
+    # With kept replies an expired request may still be finished; agents look at the time themselves.
+    check_request(asked, pool, 0 if work is not None else int(time.time()))
     if len(set(agents)) != len(agents):
         raise UsageError("an --agent is given twice")
     make_folder(out)
@@ -58,6 +59,7 @@ def sign_request(
     outcome = outcome_of(tally, gathering.failures)
     _tell(printer, outcome, pool)
     if not outcome.signed:
+        printer.account = outcome.to_json()
         raise outcome.error()
     path = _free_path(out)
     write_new(path, result_file(tally, metadata=metadata), mode=0o400)
@@ -81,8 +83,8 @@ def _resume(tally: Tally, folder: WorkFolder | None) -> None:
     if operator is not None:
         tally.add("request", SignReply.of_operator(tally.request, operator))
     if folder is not None:
-        for name, reply in folder.replies():
-            tally.add(name, reply)
+        for source, reply in folder.replies():
+            tally.add(source, reply, kept=True)
 
 
 def _gathering(
@@ -100,9 +102,13 @@ def _gathering(
     def draw() -> None:
         progress.show(len(tally.answers), tally.need, f"holders answered, {count} validators")
 
-    def keep(_: str, reply: SignReply) -> None:
-        if folder is not None:
-            folder.keep(reply)
+    def keep(source: str, reply: SignReply) -> None:
+        if folder is None:
+            return
+        try:
+            folder.keep(reply, source)
+        except OutputError as error:  # the signing goes on; only resuming suffers
+            printer.note(f"not kept: {error.line()}")
 
     draw()
     return Gathering(
@@ -122,10 +128,14 @@ def _tell(printer: Printer, outcome: Outcome, group: GroupFile) -> None:
     """Name on stderr whoever did not do his part, before the result."""
     Progress(printer).end()
     for culprit in outcome.culprits:
-        name = group.card_of(culprit.index).body.name if culprit.index <= len(group.cards) else "?"
+        named = culprit.index <= len(group.cards)
+        holder = f" ({group.card_of(culprit.index).body.name}'s)" if named else ""
         printer.note(
-            f"bad partial: holder {culprit.index} ({name}), {culprit.code}, {culprit.source}"
+            f"bad partial: {culprit.code}, answered for share {culprit.index}{holder} "
+            f"by {culprit.source}"
         )
+        if culprit.index in outcome.signers:
+            printer.note(f"  another answer for share {culprit.index} was good: it is not his lie")
     for failure in outcome.failures:
         printer.note(
             f"{'denied' if failure.denied else 'no reply'}: {failure.code}: {failure.message}"
@@ -143,15 +153,10 @@ def _words(outcome: Outcome, path: Path) -> str:
     signers = ", ".join(str(index) for index in outcome.signers)
     return (
         f"signed {outcome.signed} of {outcome.signed + len(outcome.unsigned)} changes "
-        f"by holders {signers}\n{path}"
+        f"by holders {signers}\n{printable(str(path))}"
     )
 
 
 def _read_request(path: Path) -> SignRequest:
     raw = read_file(path, what="request", max_bytes=MAX_REQUEST_BYTES)
     return SignRequest.parse(raw, f"request {str(path)!r}")
-
-
-def _read_group(path: Path) -> GroupFile:
-    raw = read_file(path, what="group file", max_bytes=MAX_GROUP_BYTES)
-    return GroupFile.parse(raw, f"group file {str(path)!r}")

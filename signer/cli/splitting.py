@@ -32,19 +32,23 @@ class KeyOptions:
     mnemonic_file: Path | None
     ask_mnemonic: bool
     passphrase_file: Path | None
-    key_index: int
+    key_index: int | None
     keystore: Path | None
     password_file: Path | None
 
     def require_one_source(self) -> None:
-        """Refuse none and several.
+        """Refuse none and several, and options that belong to another source.
 
         Raises:
-            UsageError: not exactly one source of the key.
+            UsageError: it is not clear which key is meant.
         """
         sources = (self.mnemonic_file is not None, self.ask_mnemonic, self.keystore is not None)
         if sources.count(True) != 1:
             raise UsageError("give one of --mnemonic-file, --mnemonic, --keystore")
+        if self.keystore is None and self.password_file is not None:
+            raise UsageError("--password-file is a keystore's; a mnemonic has --passphrase-file")
+        if self.keystore is not None and (self.passphrase_file or self.key_index is not None):
+            raise UsageError("--passphrase-file and --key-index are a mnemonic's, not a keystore's")
 
 
 def split_among(
@@ -78,7 +82,7 @@ def split_among(
             passphrase=secrets.source(key.passphrase_file, "passphrase")
             if key.passphrase_file
             else None,
-            key_index=key.key_index,
+            key_index=key.key_index or 0,
             keystore=None if key.keystore is None else str(key.keystore.absolute()),
             password=secrets.source(key.password_file, "password") if key.keystore else None,
             threshold=threshold,

@@ -16,7 +16,7 @@ from signer.custody.jobs.sources import SecretSource, TokenChoice
 from signer.custody.jobs.splitting import SplitKey
 from signer.custody.jobs.tokens import ListTokens, MakeCard, SetUpToken
 from signer.custody.worker_process import run_worker
-from signer.errors import PinError
+from signer.errors import PinError, UsageError
 from signer.messages.card import Card
 from signer.messages.group_file import GroupFile
 from signer.strict import Fields
@@ -133,7 +133,8 @@ def terminal(what: str, instead: str) -> Iterator[int]:
     try:
         descriptor = os.open(_TTY, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:
-        raise PinError(f"no terminal to ask for {what} on", hint=f"give {instead}") from None
+        kind = PinError if what == "a PIN" else UsageError
+        raise kind(f"no terminal to ask for {what} on", hint=f"give {instead}") from None
     settings = termios.tcgetattr(descriptor)
     handlers = {number: signal.signal(number, _interrupt) for number in _ENDING_SIGNALS}
     try:

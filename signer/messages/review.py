@@ -10,12 +10,13 @@ from signer.messages.request import SignRequest
 _WIDTH = 72
 
 
-def request_text(request: SignRequest, labels: Mapping[ExecutionAddress, str]) -> str:
+def request_text(request: SignRequest, labels: Mapping[ExecutionAddress, str] | None) -> str:
     """Return the request as text, nothing of it unescaped, nothing left out.
 
     Args:
         request: parsed, so every field has a safe form.
         labels: what the policy calls each allowed address; one that is not there is shown so.
+            None: no policy was given, and nothing is said of what it allows.
     """
     count = len(request.items)
     expires = datetime.fromtimestamp(min(request.expires, 253402300799), UTC)
@@ -29,11 +30,11 @@ def request_text(request: SignRequest, labels: Mapping[ExecutionAddress, str]) -
         f"  operator    {_operator(request)}",
     ]
     for address, indices in request.targets().items():
-        label = labels.get(address)
+        label = "" if labels is None else labels.get(address, "NOT IN THE POLICY")
         lines += [
             "",
             f"  pay to      {address.grouped}",
-            f"              {'not in the policy' if label is None else label}",
+            *([f"              {label}"] if label else []),
             f"  validators  {len(indices)}:",
             *("              " + line for line in _wrap(index_ranges(indices))),
         ]
