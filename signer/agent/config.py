@@ -43,6 +43,10 @@ class AgentConfig:
             ConfigError: not this format, or a network file that is not the pinned one.
         """
         raw = read_file(path, what="agent configuration", max_bytes=MAX_BYTES)
+        if path.stat().st_mode & 0o002:
+            raise ConfigError(
+                f"agent configuration {str(path)!r}: anybody may change it", hint="chmod o-w"
+            )
         try:
             return cls._parse(raw, path)
         except SchemaError as error:

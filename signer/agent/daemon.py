@@ -15,6 +15,7 @@ from signer.agent.socket_path import BACKLOG, listen, remove
 from signer.custody.custodian import Custodian, module_environment
 from signer.custody.desk import Desk, require_pinned
 from signer.custody.journal import Journal
+from signer.custody.mark import mark_journal, require_marked_journal
 from signer.errors import ConfigError
 from signer.files import make_folder
 from signer.strict import Fields
@@ -29,11 +30,16 @@ def run_agent(config: AgentConfig, log: EventLog) -> None:
         SignerError: the files, the journal or the socket are not in order. Nothing was served.
     """
     os.umask(0o077)
+    log.never_wait()
     log.take_over("aiohttp", "asyncio")
     desk = Desk.lay(config.group, config.policy, config.envelope)
     require_pinned(desk.group.network, config.network)
     _state_folder(config.state)
-    with Journal.open(config.state / "journal.jsonl", desk.group, desk.index) as journal:
+    path = config.state / "journal.jsonl"
+    require_marked_journal(config.envelope, path)
+    with Journal.open(path, desk.group, desk.index) as journal:
+        if not mark_journal(config.envelope, path):
+            log.write("journal_not_marked", envelope=str(config.envelope))
         if journal.torn:
             log.write("journal_tail_set_aside", sequence=journal.sequence)
         custodian = Custodian(

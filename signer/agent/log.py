@@ -1,7 +1,10 @@
 """Log lines: one JSON object each, fields by name. There is no way to log an object by accident."""
 
+import contextlib
 import json
 import logging
+import os
+import stat
 import sys
 import time
 from typing import TextIO
@@ -15,6 +18,13 @@ class EventLog:
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream if stream is not None else sys.stderr
 
+    def never_wait(self) -> None:
+        """Let no reader of the log that stopped reading stop the agent: lines are dropped then."""
+        with contextlib.suppress(OSError, ValueError):
+            descriptor = self._stream.fileno()
+            if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+                os.set_blocking(descriptor, False)
+
     def write(self, event: str, **fields: Value) -> None:
         """Write one line. Values are plain; text from strangers comes out escaped."""
         record = {"ts": round(time.time(), 3), "event": event, **fields}
@@ -22,7 +32,7 @@ class EventLog:
             self._stream.write(json.dumps(record, ensure_ascii=True) + "\n")
             self._stream.flush()
         except OSError:
-            return  # a full log disk must not stop a signature or a refusal
+            return  # a full log disk or pipe must not stop a signature or a refusal
 
     def take_over(self, *libraries: str) -> None:
         """Write what these libraries log as events too, each on one line and without a trace."""

@@ -1,6 +1,7 @@
 """The agent's HTTP face on its socket: who calls, how much, how long. Decides nothing itself."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -127,7 +128,13 @@ class AgentServer:
         try:
             return await handler(request)
         except SignerError as error:
-            self._log.write("refused", path=request.path[:64], code=error.code, why=error.message)
+            self._log.write(
+                "refused",
+                path=request.path[:64],
+                uid=_uid_of(request),
+                code=error.code,
+                why=error.message,
+            )
             return _answer(_http_status(error), _words(error.code, error.message, error.hint))
         except web.HTTPException as error:
             self._log.write("refused", path=request.path[:64], code=f"HTTP_{error.status}")
@@ -141,6 +148,13 @@ class AgentServer:
         except Exception as error:  # a bug of ours; the client learns no more than that
             self._log.write("bug", path=request.path[:64], kind=type(error).__name__, at=_at(error))
             return _answer(500, _words("E_FAILED", "internal error", "see the agent's log"))
+
+
+def _uid_of(request: web.Request) -> int | None:
+    connection = request.get_extra_info("socket")
+    with contextlib.suppress(OSError):
+        return Peer.of(connection).uid if connection is not None else None
+    return None
 
 
 async def _body(request: web.Request, max_bytes: int) -> bytes:

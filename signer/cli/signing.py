@@ -45,7 +45,7 @@ def sign_request(
     """
     asked = _read_request(request)
     pool = read_group(group)
-    # With kept replies an expired request may still be finished; agents look at the time themselves.
+    # With kept replies an expired request may still be finished; agents look at the time as well.
     check_request(asked, pool, 0 if work is not None else int(time.time()))
     if len(set(agents)) != len(agents):
         raise UsageError("an --agent is given twice")

@@ -58,6 +58,11 @@ class Desk:
                 f"{_difference(binding, expected)} differs",
                 hint="take the envelope and the group file of the same ceremony",
             )
+        if group.card_of(index).body.kex not in envelope.recipients:
+            raise ConfigError(
+                f"envelope {str(envelope_path)!r} is not for the key on the card of share {index}",
+                hint="somebody sealed it anew: compare card and group file by voice",
+            )
         return cls(
             group=group,
             policy=policy,

@@ -6,6 +6,7 @@ never erased or overwritten here.
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -173,28 +174,26 @@ def identity_key(session: TokenSession) -> IdentityKey:
     return IdentityKey(pair.public_point, provenance, pair.private, session)
 
 
-def receiving_key(session: TokenSession, public_point: bytes | None = None) -> ReceivingKey:
-    """Return the key that opens envelopes: the one with `public_point`, or the only one.
+def receiving_key(session: TokenSession, among: Sequence[bytes] = ()) -> ReceivingKey:
+    """Return the key that opens envelopes: the one whose point is `among` some, or the only one.
 
     Raises:
-        TokenKeyError: absent, or there are several and `public_point` does not choose.
+        TokenKeyError: absent, or there are several and `among` does not choose.
         ProvenanceError: not made on the token, or not as it must be.
     """
-    pair, provenance = _checked(session, RECEIVING_LABEL, public_point)
+    pair, provenance = _checked(session, RECEIVING_LABEL, among)
     return ReceivingKey(pair.public_point, provenance, pair.private, session)
 
 
 def _checked(
-    session: TokenSession, label: str, public_point: bytes | None = None
+    session: TokenSession, label: str, among: Sequence[bytes] = ()
 ) -> tuple[_Pair, Provenance]:
-    """Return the one pair of `label` (and `public_point`), its provenance checked."""
+    """Return the one pair of `label`, if need be the one `among` these points; checked."""
     pairs = _pairs(session, label)
     name = session.token.describe()
-    if public_point is not None:
-        pairs = [pair for pair in pairs if pair.public_point == public_point]
+    pairs = [pair for pair in pairs if pair.public_point in among] or pairs
     if not pairs:
-        which = "" if public_point is None else " with the public key that is asked for"
-        raise TokenKeyError(f"{name} has no key {label!r}{which}", hint=_SETUP)
+        raise TokenKeyError(f"{name} has no key {label!r}", hint=_SETUP)
     if len(pairs) > 1:
         raise TokenKeyError(
             f"{name} has {len(pairs)} keys {label!r} and nothing tells which is meant",
@@ -218,14 +217,17 @@ def _pairs(session: TokenSession, label: str) -> list[_Pair]:
             elif isinstance(key, PrivateKey):
                 read = read_attributes(key, (Attribute.ID, *PROVENANCE_ATTRIBUTES))
                 private.setdefault(read.get(Attribute.ID, b""), []).append((key, read))
-    for key_id in points.keys() | private.keys():
-        if (len(points.get(key_id, ())), len(private.get(key_id, ()))) != (1, 1):
+    # Anybody may put public objects there, PIN or not: one without a private twin is nobody's.
+    for key_id in private:
+        if not points.get(key_id) or len(private[key_id]) != 1:
             raise TokenKeyError(
-                f"{what}: with CKA_ID {key_id.hex()[:32] or 'empty'} there is not exactly one "
-                f"public and one private key",
+                f"{what}: with CKA_ID {key_id.hex()[:32] or 'empty'} there is not one private key "
+                f"with its public key",
                 hint="nothing was changed; look at it with `pkcs11-tool --list-objects`",
             )
-    return [_Pair(points[key_id][0], *private[key_id][0]) for key_id in sorted(private)]
+    return [
+        _Pair(point, *private[key_id][0]) for key_id in sorted(private) for point in points[key_id]
+    ]
 
 
 def _make(session: TokenSession, label: str) -> None:

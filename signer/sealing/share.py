@@ -62,7 +62,7 @@ def unseal_share(
         SealError: E_ENVELOPE: of another group, epoch, index, …, or for other tokens. E_UNSEAL: an
             altered envelope.
     """
-    _require_binding(envelope.binding, expected)
+    require_binding(envelope.binding, expected)
     slot = next((slot for slot in envelope.slots if slot.recipient == recipient_point), None)
     if slot is None:
         theirs = ", ".join(key_fingerprint(point) for point in envelope.recipients)
@@ -82,7 +82,7 @@ def unseal_share(
     )
 
 
-def _require_binding(found: Binding, expected: Binding) -> None:
+def require_binding(found: Binding, expected: Binding) -> None:
     """Compare field by field before the token is asked, to say which one differs."""
     for field in fields(Binding):
         ours, theirs = getattr(expected, field.name), getattr(found, field.name)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from signer.sealing.envelope import Envelope
+from signer.sealing.share import seal_share
+from signer.secret import SecretBytes
 from signer.strict import canonical
 from signer.testing.pool import TEST_ADDRESS, TEST_MNEMONIC, Holder, Pool
 from signer.testing.softhsm import SoftHSM, module_path
@@ -273,6 +277,17 @@ def test_group_files_that_do_not_belong_are_refused(pool: Pool, tmp_path: Path) 
     )  # fmt: skip
 
 
+@pytest.mark.case("X20", "a wrong share, sealed under the right associated data")
+def test_a_dealer_who_seals_a_wrong_share_is_found_out(pool: Pool, tmp_path: Path) -> None:
+    holder = pool.holders[0]
+    right = Envelope.parse(holder.envelope.read_bytes())
+    with SecretBytes(bytes(31) + b"\x07") as wrong:
+        sealed = seal_share(wrong, right.binding, right.recipients, secrets.token_bytes)
+    path = tmp_path / "wrong.json"
+    path.write_bytes(sealed.to_bytes())
+    refused(pool, "E_SHARE", 7, *verify(pool, path), holder=holder)
+
+
 @pytest.mark.case("X16", "group file that shows another card for this share")
 def test_a_group_file_with_another_card_is_noticed(pool: Pool, tmp_path: Path) -> None:
     value, holder = json.loads(pool.group.read_bytes()), pool.holders[0]
@@ -395,6 +410,21 @@ def test_keystores_that_do_not_open(pool: Pool, tmp_path: Path, vectors: Vectors
     cut = secret(tmp_path / "cut.json", json.dumps(keystore)[:100])
     source = ("--keystore", cut, "--password-file", good)
     refused(pool, "E_SCHEMA", 1, *split_arguments(pool, tmp_path / "out", source=source))
+
+
+@pytest.mark.case("X19", "options that belong to another source of the key")
+def test_options_of_another_source(pool: Pool, tmp_path: Path) -> None:
+    words = pool.folder / "mnemonic"
+    for source in (
+        ("--mnemonic-file", words, "--password-file", words),
+        ("--keystore", words, "--password-file", words, "--passphrase-file", words),
+        ("--keystore", words, "--password-file", words, "--key-index", "3"),
+    ):
+        refused(pool, "E_USAGE", 2, *split_arguments(pool, tmp_path / "out", source=source))
+    line = refused(
+        pool, "E_USAGE", 2, *split_arguments(pool, tmp_path / "out", source=("--mnemonic",))
+    )
+    assert "no terminal" in line
 
 
 def test_a_key_has_one_source(pool: Pool, tmp_path: Path) -> None:

@@ -74,9 +74,11 @@ def test_two_agents_are_too_few(pool: Pool, tmp_path: Path) -> None:
     agents = [holder.socket for holder in pool.holders[:2]]
     done = pool.sign(request, tmp_path / "out", agents=agents, expect=4)
     assert summary(done)["error"]["code"] == "E_TOO_FEW"
+    assert summary(done)["unsigned"][0]["partials"] == 2
     assert list((tmp_path / "out").glob("*.json")) == []
     nobody = pool.sign(request, tmp_path / "out", agents=[tmp_path / "none.sock"], expect=4)
-    assert "E_UNREACHABLE" in nobody.stderr or "E_TOO_FEW" in nobody.stderr
+    assert [failure["code"] for failure in summary(nobody)["failed"]] == ["E_UNREACHABLE"]
+    assert "no reply: E_UNREACHABLE" in nobody.stderr
 
 
 def test_a_signing_is_resumed(pool: Pool, tmp_path: Path) -> None:
@@ -121,6 +123,9 @@ def test_a_liar_is_named_and_the_result_is_written(pool: Pool, tmp_path: Path) -
         request = pool.request([31], name="liar2.json")
         done = pool.sign(request, tmp_path / "b", agents=agents[:3], expect=5)
         assert summary(done)["error"]["code"] == "E_BAD_PARTIALS"
+        assert [(c["index"], c["code"]) for c in summary(done)["culprits"]] == [
+            (1, "E_PARTIAL_INVALID")
+        ]
         assert not list((tmp_path / "b").glob("*.json"))
     finally:
         liar.terminate()
@@ -226,6 +231,42 @@ def test_a_keystore_on_a_custom_network(tmp_path: Path, devnet: Path, vectors: V
                 root,
                 BLSSignature(bytes.fromhex(entry["signature"][2:])),
             )
+
+
+@pytest.mark.case("R1", "state folder lost, or another one configured for the same share")
+def test_a_share_has_one_journal(pool: Pool, tmp_path: Path) -> None:
+    holder = pool.holders[4]
+    pool.stop_agent(holder)
+    with pytest.raises(AssertionError, match="this share's journal is"):
+        pool.start_agent(holder, state="elsewhere")
+    holder.journal.rename(holder.journal.with_name("lost"))
+    with pytest.raises(AssertionError, match="is gone"):
+        pool.start_agent(holder)
+    holder.journal.touch(mode=0o600)
+    with pytest.raises(AssertionError, match="is gone"):
+        pool.start_agent(holder)
+    holder.journal.with_name("lost").rename(holder.journal)
+    pool.start_agent(holder)
+
+
+def test_a_request_is_shown_without_a_policy(pool: Pool) -> None:
+    request = pool.request([70], name="plain.json")
+    assert "policy" not in pool.run("request", "show", request).stdout.lower()
+    other = pool.request([71], to="0x52908400098527886E0F7030069857D2E4169EE7", name="other2.json")
+    shown = pool.run("request", "show", other, "--policy", pool.policy)
+    assert "NOT IN THE POLICY" in shown.stdout
+    value = summary(pool.run("request", "show", other, "--policy", pool.policy, "--json"))
+    assert list(value["allowed"].values()) == [False]
+
+
+def test_the_first_words_a_person_types_are_answered_with_help(pool: Pool) -> None:
+    for words in ((), ("token",), ("request",)):
+        done = pool.run(*words, expect=2)
+        assert done.stderr.startswith("Usage: signer")
+        assert "\\n" not in done.stderr
+    shown = pool.run("--help").stdout
+    assert "\b" not in shown
+    assert "  signer group split     the dealer: split the key among the cards\n" in shown
 
 
 def test_nothing_is_overwritten(pool: Pool, tmp_path: Path) -> None:

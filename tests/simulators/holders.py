@@ -138,6 +138,7 @@ class SimulatedAgent:
     pool: SimulatedPool
     index: int
     claims: int | None = None  # another share index than its own
+    answers_as: int | None = None  # and another one again in its reply
     dead: bool = False
     mute_after_status: bool = False
     seconds: float = 0.0
@@ -182,7 +183,7 @@ class SimulatedAgent:
             request_digest=request.digest,
             group_id=request.group_id,
             epoch=request.epoch,
-            index=ShareIndex(self.claims or self.index),
+            index=ShareIndex(self.answers_as or self.claims or self.index),
             partials=tuple(
                 None if item[0] in self.denies else partial
                 for item, partial in zip(request.items, partials, strict=True)

@@ -34,6 +34,10 @@ from signer.secret import SecretBytes
 
 pytestmark = pytest.mark.softhsm
 
+GENERATOR = bytes.fromhex(
+    "046b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296"
+    "4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5"
+)  # of P-256
 P384_PARAMS = bytes.fromhex("06052b81040022")
 
 
@@ -316,29 +320,65 @@ def test_two_receiving_keys(session: TokenSession) -> None:
     for ask in (receiving_key, ensure_keys):
         with pytest.raises(TokenKeyError, match="2 keys 'epoch-kex'"):
             ask(session)
-    assert receiving_key(session, first).public_point == first
+    assert receiving_key(session, [first]).public_point == first
     assert len(objects(session)) == 6
 
 
-@pytest.mark.case("T12", "receiving key destroyed, the envelope still asks for it")
-def test_key_that_is_gone(session: TokenSession) -> None:
-    ensure_keys(session)
-    identity = identity_key(session).public_point
-    with pytest.raises(TokenKeyError, match="public key that is asked for"):
-        receiving_key(session, identity)
-
-
-@pytest.mark.case("X177", "half a key pair: refused, neither mended nor overwritten")
-@pytest.mark.parametrize("half", [ObjectClass.PUBLIC_KEY, ObjectClass.PRIVATE_KEY])
-def test_half_a_pair(session: TokenSession, half: ObjectClass) -> None:
-    ensure_keys(session)
+def destroy(session: TokenSession, half: ObjectClass) -> None:
     with session.writable() as writable:
         (thing,) = writable.get_objects({Attribute.LABEL: "epoch-kex", Attribute.CLASS: half})
         thing.destroy()
+
+
+@pytest.mark.case("T12", "receiving key destroyed, its public object still there")
+def test_key_that_is_gone(session: TokenSession) -> None:
+    ensure_keys(session)
+    point = receiving_key(session).public_point
+    destroy(session, ObjectClass.PRIVATE_KEY)
+    with pytest.raises(TokenKeyError, match="has no key 'epoch-kex'"):
+        receiving_key(session, [point])
+    assert ensure_keys(session).made == ("epoch-kex",)
+    assert receiving_key(session).public_point != point
+
+
+@pytest.mark.case("X177", "private key without its public object: not mended, not overwritten")
+def test_half_a_pair(session: TokenSession) -> None:
+    ensure_keys(session)
+    destroy(session, ObjectClass.PUBLIC_KEY)
     for ask in (receiving_key, ensure_keys):
-        with pytest.raises(TokenKeyError, match="exactly one"):
+        with pytest.raises(TokenKeyError, match="not one private key with its public key"):
             ask(session)
     assert len(objects(session)) == 3
+
+
+@pytest.mark.case("X17", "public objects planted beside a key's by somebody without the PIN")
+def test_planted_public_objects_stop_nobody(softhsm: Any, softhsm_module: Module) -> None:
+    with softhsm.session(softhsm_module) as session:
+        ensure_keys(session)
+        point = receiving_key(session).public_point
+        (own,) = session.session.get_objects(
+            {Attribute.LABEL: "epoch-kex", Attribute.CLASS: ObjectClass.PUBLIC_KEY}
+        )
+        key_id = own[Attribute.ID]
+    token = find_token(softhsm_module, TokenSelector("desk"))
+    with token.slot.get_token().open(rw=True) as public_session:
+        for planted_id in (b"elsewhere", key_id):
+            public_session.create_object(
+                {
+                    Attribute.CLASS: ObjectClass.PUBLIC_KEY,
+                    Attribute.KEY_TYPE: KeyType.EC,
+                    Attribute.TOKEN: True,
+                    Attribute.PRIVATE: False,
+                    Attribute.LABEL: "epoch-kex",
+                    Attribute.ID: planted_id,
+                    Attribute.EC_PARAMS: P256_PARAMS,
+                    Attribute.EC_POINT: b"\x04\x41" + GENERATOR,
+                }
+            )
+    with softhsm.session(softhsm_module) as session:
+        assert receiving_key(session, [point]).public_point == point
+        with pytest.raises(TokenKeyError, match="nothing tells"):
+            receiving_key(session)
 
 
 def test_a_missing_key_is_added_beside_the_other(session: TokenSession) -> None:

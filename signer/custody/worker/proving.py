@@ -9,7 +9,7 @@ from signer.errors import CardError, SealError
 from signer.hsm.keys import identity_key, receiving_key
 from signer.messages.group_file import GroupFile
 from signer.sealing.envelope import Envelope
-from signer.sealing.share import unseal_share
+from signer.sealing.share import require_binding, unseal_share
 from signer.strict import Fields
 from signer.threshold.params import ShareIndex
 from signer.threshold.share import SecretShare
@@ -27,8 +27,9 @@ def verify_share(fields: Fields) -> dict[str, Any]:
         )
     index = ShareIndex(envelope.binding.index)
     expected = group.binding(index)
+    require_binding(envelope.binding, expected)  # before a PIN is spent on it
     with session_on(job.token, job.pin) as session:
-        key = receiving_key(session)
+        key = receiving_key(session, envelope.recipients)
         with unseal_share(envelope, expected, key.public_point, key.ecdh) as plain:
             scalar = SecretScalar.from_big_endian(plain)
         identity = identity_key(session).public_point

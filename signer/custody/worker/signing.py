@@ -33,7 +33,7 @@ def sign_batch(fields: Fields) -> dict[str, Any]:
     envelope = Envelope.parse(job.envelope.encode())
     public_share = PublicKey(job.public_share)
     with session_on(job.token, job.pin) as session:
-        key = receiving_key(session)
+        key = receiving_key(session, envelope.recipients)
         opened = time.monotonic()
         with unseal_share(envelope, _binding(job), key.public_point, key.ecdh) as plain:
             scalar = SecretScalar.from_big_endian(plain)

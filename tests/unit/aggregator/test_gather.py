@@ -10,7 +10,8 @@ from signer.aggregator.tally import Tally
 from signer.bls.scheme import verify
 from signer.errors import BadPartialsError, DeniedError, TooFewPartialsError
 from signer.messages.reply import SignReply
-from signer.messages.request import SignRequest
+from signer.messages.request import OperatorPartial, SignRequest
+from signer.threshold.params import ShareIndex
 from tests.simulators.holders import SimulatedAgent, SimulatedPool, seeded
 
 POOL = SimulatedPool.new(3, 5)
@@ -32,7 +33,7 @@ def swap_first_two(partials: list[bytes]) -> list[bytes]:
 
 def gather(
     agents: Sequence[Agent], *, request: SignRequest = REQUEST, asking: Asking = QUICK,
-    pool: SimulatedPool = POOL, prepared: Callable[[Tally], None] = lambda tally: None,
+    pool: SimulatedPool = POOL, prepared: Callable[[Tally], object] = lambda tally: None,
 ) -> tuple[Tally, Outcome]:  # fmt: skip
     tally = Tally(request, pool.group, seeded(3))
     prepared(tally)
@@ -275,6 +276,83 @@ def test_an_agent_of_another_group_is_not_asked() -> None:
     assert outcome.signed == 3
     assert [failure.code for failure in outcome.failures] == ["E_GROUP"]
     assert agents[0].asked == 0
+
+
+@pytest.mark.case("X18", "agent that denies in another holder's name")
+@pytest.mark.parametrize("lie", ["status and reply", "reply only", "status only"])
+def test_a_denial_in_anothers_name_blocks_nobody(lie: str) -> None:
+    agents = POOL.agents()[:4]
+    forger = SimulatedAgent(POOL, 5, denies=frozenset({11, 12, 13}))
+    forger.claims = 2 if lie != "reply only" else None
+    forger.answers_as = 2 if lie != "status only" else 5
+    _, outcome = gather([forger, *agents[1:]])
+    assert outcome.signed == 3, outcome
+    assert outcome.signers == (2, 3, 4)
+    assert outcome.culprits == ()
+
+
+@pytest.mark.case("X18", "three sockets that deny in three holders' names")
+def test_many_denials_in_others_names_block_nobody() -> None:
+    forgers = [
+        SimulatedAgent(POOL, 5, claims=index, denies=frozenset({11, 12, 13})) for index in (1, 2, 3)
+    ]
+    _, outcome = gather([*forgers, *POOL.agents()])
+    assert outcome.signed == 3
+
+
+def test_a_kept_denial_is_asked_for_again() -> None:
+    def prepared(tally: Tally) -> None:
+        for index in (1, 2, 3):
+            tally.add("kept", denial_of(index), kept=True)
+
+    def denial_of(index: int) -> SignReply:
+        agent = SimulatedAgent(POOL, index, denies=frozenset({11, 12, 13}))
+        return asyncio.run(agent.sign(REQUEST, seconds=1))
+
+    agents = POOL.agents()
+    _, outcome = gather(agents, prepared=prepared)
+    assert outcome.signed == 3
+    assert outcome.signers == (1, 2, 3)
+
+
+def test_garbage_in_anothers_name_is_not_laid_at_his_door() -> None:
+    liar = SimulatedAgent(POOL, 5, claims=2, tamper=negate)
+    _, outcome = gather([liar, *POOL.agents()[:4]])
+    assert outcome.signed == 3
+    assert [(culprit.index, culprit.source) for culprit in outcome.culprits] == [(2, "agent-5")]
+    assert 2 in outcome.signers
+
+
+def test_the_operators_own_partials_count() -> None:
+    operator = OperatorPartial(ShareIndex(4), tuple(POOL.partials(4, REQUEST)))
+    reply = SignReply.of_operator(REQUEST, operator)
+    agents = POOL.agents()[:2]
+    _, outcome = gather(agents, prepared=lambda tally: bool(tally.add("request", reply)))
+    assert outcome.signers == (1, 2, 4)
+
+
+def test_liars_who_lie_once_each_do_not_cost_a_round_each() -> None:
+    """Every liar spoils an item of his own; the work stays near that of an honest run."""
+    pool = SimulatedPool.new(5, 20)
+    request = pool.request(*range(40))
+    agents = pool.agents()
+    for agent in agents[:15]:
+        agent.tamper = lie_at(agent.index)
+    _, outcome = gather(agents, request=request, pool=pool, asking=Asking(seconds=60, patience=60))
+    assert outcome.signed == 40
+    named = {culprit.index for culprit in outcome.culprits}
+    assert named <= set(range(1, 16))  # no honest holder is named
+    assert len(named) >= 5
+
+
+def lie_at(position: int) -> Callable[[list[bytes]], list[bytes]]:
+    def tamper(partials: list[bytes]) -> list[bytes]:
+        return [
+            negate([partial])[0] if place == position else partial
+            for place, partial in enumerate(partials)
+        ]
+
+    return tamper
 
 
 def test_a_large_pool() -> None:
