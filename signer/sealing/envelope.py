@@ -28,7 +28,7 @@ class Binding:
     """What a share is a share of. Public; the envelope opens under exactly this."""
 
     group: bytes  # 32-byte id of the group
-    epoch: int  # generation of shares, from 0
+    epoch: int  # generation of shares, from 1
     index: int  # share index, from 1
     public_share: bytes  # 48-byte G1 point; this room does not look inside
     role: str  # one of ROLES
