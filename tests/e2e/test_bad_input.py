@@ -524,6 +524,8 @@ def test_validator_lists_that_are_none(pool: Pool, tmp_path: Path) -> None:
         "{}",
         '{"validators": [1]}',
         "1\n\x00\n",
+        "# 5 was removed\r999999\n7\n",
+        "7\x0c8\n",
         "1\nü\n",
     ):
         listed.write_text(content)

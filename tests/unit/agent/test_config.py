@@ -63,6 +63,14 @@ def test_paths_start_at_the_files_folder(load: Load, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.case("F17", "agent.yaml that anybody may change")
+def test_a_file_that_anybody_may_change_is_refused(load: Load, tmp_path: Path) -> None:
+    load()
+    (tmp_path / "agent.yaml").chmod(0o666)
+    with pytest.raises(ConfigError, match="anybody may change it"):
+        AgentConfig.load(tmp_path / "agent.yaml")
+
+
 def test_what_may_be_left_out_may_be_given(load: Load, tmp_path: Path) -> None:
     mine = tmp_path / "mine.yaml"
     mine.write_text((PROFILES / "softhsm2.yaml").read_text().replace("SoftHSM v2", "Mine"))

@@ -2,6 +2,8 @@ import errno
 import io
 import json
 import logging
+import os
+import select
 
 import pytest
 
@@ -42,3 +44,20 @@ def test_what_libraries_say_is_an_event_without_their_text() -> None:
     event = json.loads(line)
     assert (event["event"], event["level"], event["kind"]) == ("library", "ERROR", "KeyError")
     assert "1234" not in line
+
+
+def test_a_reader_that_stopped_reading_stops_nobody() -> None:
+    read_end, write_end = os.pipe()
+    with os.fdopen(read_end, "rb"), os.fdopen(write_end, "w", errors="replace") as stream:
+        log = EventLog(stream)
+        log.never_wait()
+        for number in range(5000):  # some 300 KB; a pipe holds 64
+            log.write("refused", path="/v1/sign", number=number)
+        os.set_blocking(read_end, False)
+        while os.read(read_end, 1 << 16):  # room again, so that closing has nobody to wait for
+            if not _readable(read_end):
+                break
+
+
+def _readable(descriptor: int) -> bool:
+    return bool(select.select([descriptor], [], [], 0)[0])

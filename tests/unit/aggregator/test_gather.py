@@ -291,6 +291,17 @@ def test_a_denial_in_anothers_name_blocks_nobody(lie: str) -> None:
     assert outcome.culprits == ()
 
 
+@pytest.mark.case("X18", "reply under another index than the agent's own status")
+def test_an_agent_answers_for_the_share_it_said_it_is() -> None:
+    agents = POOL.agents()
+    agents[0].answers_as = 2
+    agents[0].tamper = negate
+    _, outcome = gather(agents)
+    assert outcome.signers == (2, 3, 4)
+    assert outcome.culprits == ()
+    assert [(f.source, f.code) for f in outcome.failures] == [("agent-1", "E_AGENT")]
+
+
 @pytest.mark.case("X18", "three sockets that deny in three holders' names")
 def test_many_denials_in_others_names_block_nobody() -> None:
     forgers = [

@@ -8,8 +8,10 @@ from signer.custody.desk import Desk, require_pinned
 from signer.errors import ConfigError, InputError, SealError
 from signer.messages.networks import MAINNET, Network
 from signer.sealing.envelope import Envelope
+from signer.sealing.share import seal_share
+from signer.secret import SecretBytes
 from tests.simulators.desk import desk_of
-from tests.simulators.holders import ADDRESS, OTHER, SimulatedPool
+from tests.simulators.holders import ADDRESS, OTHER, SimulatedPool, make_card, seeded
 
 POOL = SimulatedPool.new()
 DEVNET = Network(
@@ -57,6 +59,16 @@ def test_papers_that_belong_together_make_a_desk(papers: Papers) -> None:
 def test_another_policy_is_refused(papers: Papers) -> None:
     papers.write_policy(str(OTHER))
     assert "is not the one the group file names" in papers.refusal()
+
+
+@pytest.mark.case("X21", "envelope sealed anew to another key than the card's")
+def test_an_envelope_for_another_key_is_refused(papers: Papers) -> None:
+    desk = desk_of(POOL)
+    stranger = make_card("stranger").body.kex
+    with SecretBytes(POOL.shares[1]) as share:
+        sealed = seal_share(share, desk.envelope.binding, [stranger], seeded(4))
+    papers.envelope.write_bytes(sealed.to_bytes())
+    assert "not for the key on the card of share 1" in papers.refusal()
 
 
 @pytest.mark.case("X210", "envelope of another group, epoch, index, share, role, policy")
