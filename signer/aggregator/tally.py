@@ -6,6 +6,7 @@ denial cannot. A lie is dropped whole and its source named; the next answer take
 partial counts once, by its index.
 """
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -47,6 +48,7 @@ class Tally:
     culprits: list[Culprit] = field(default_factory=list)
     signers: set[ShareIndex] = field(default_factory=set)
     _answers: dict[ShareIndex, list[Answer]] = field(default_factory=dict)  # the standing one first
+    _lock: threading.Lock = field(default_factory=threading.Lock)  # answers come while it combines
 
     def __post_init__(self) -> None:
         self.roots = self.request.signing_roots(self.group.network, self.group.public_key)
@@ -60,19 +62,21 @@ class Tally:
     @property
     def answers(self) -> dict[ShareIndex, Answer]:
         """The standing answer of each index."""
-        return {index: answers[0] for index, answers in self._answers.items() if answers}
+        with self._lock:
+            return {index: answers[0] for index, answers in self._answers.items() if answers}
 
     def add(self, source: str, reply: SignReply, *, kept: bool = False) -> bool:
         """Take a reply; tell whether it is one that was not there before."""
         if reply.index > self.group.threshold.n:
             self.culprits.append(Culprit(reply.index, source, "E_PARTIAL_INDEX"))
             return False
-        answers = self._answers.setdefault(reply.index, [])
-        if any(answer.reply.partials == reply.partials for answer in answers):
-            return False
-        answers.append(Answer(source, reply, kept))
-        answers.sort(key=_unanswered)  # stable: of two alike the first stands
-        return True
+        with self._lock:
+            answers = self._answers.setdefault(reply.index, [])
+            if any(answer.reply.partials == reply.partials for answer in answers):
+                return False
+            answers.append(Answer(source, reply, kept))
+            answers.sort(key=_unanswered)  # stable: of two alike the first stands
+            return True
 
     def partials_of(self, position: int) -> dict[ShareIndex, bytes]:
         """Return the partials that stand for the item at `position`."""
@@ -135,9 +139,14 @@ class Tally:
             self.signers |= set(result.signers)
             for index, code in result.culprits.items():
                 self.culprits.append(Culprit(index, standing[index].source, code))
-                self._answers[index].pop(0)
-            if not any(self._answers[index] for index in result.culprits):
+                self._drop(index, standing[index])
+            if not result.culprits.keys() & self.answers.keys():
                 break
+
+    def _drop(self, index: ShareIndex, liar: Answer) -> None:
+        """Take out the answer that lied; another may have come to stand first meanwhile."""
+        with self._lock:
+            self._answers[index] = [a for a in self._answers[index] if a is not liar]
 
 
 def _unanswered(answer: Answer) -> int:

@@ -1,9 +1,11 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
+from signer.aggregator import tally as tally_module
 from signer.aggregator.gather import Agent, Asking, Gathering
 from signer.aggregator.outcome import Outcome, outcome_of, result_file
 from signer.aggregator.tally import Tally
@@ -11,6 +13,7 @@ from signer.bls.scheme import verify
 from signer.errors import BadPartialsError, DeniedError, TooFewPartialsError
 from signer.messages.reply import SignReply
 from signer.messages.request import OperatorPartial, SignRequest
+from signer.threshold.combine import combine_batch
 from signer.threshold.params import ShareIndex
 from tests.simulators.holders import SimulatedAgent, SimulatedPool, seeded
 
@@ -340,6 +343,29 @@ def test_the_operators_own_partials_count() -> None:
     agents = POOL.agents()[:2]
     _, outcome = gather(agents, prepared=lambda tally: bool(tally.add("request", reply)))
     assert outcome.signers == (1, 2, 4)
+
+
+@pytest.mark.case("X18", "an honest answer arrives for a liar's index while the lie is looked at")
+def test_an_answer_that_comes_while_combining_is_not_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    forged = SimulatedAgent(POOL, 5, claims=1, denies=frozenset({13}), tamper=negate)
+    tally = Tally(REQUEST, POOL.group, seeded(3))
+    tally.add("forger", asyncio.run(forged.sign(REQUEST, seconds=1)))
+    for index in (2, 3):
+        tally.add(f"agent-{index}", POOL.reply(index, REQUEST))
+    real = combine_batch
+
+    def slow(*arguments: Any) -> Any:
+        result = real(*arguments)
+        tally.add("agent-1", POOL.reply(1, REQUEST))  # more partials: it stands first now
+        return result
+
+    monkeypatch.setattr(tally_module, "combine_batch", slow)
+    tally.combine()
+    assert [culprit.source for culprit in tally.culprits] == ["forger"]
+    assert all(tally.signatures)
+    assert tally.answers[ShareIndex(1)].source == "agent-1"
 
 
 def test_liars_who_lie_once_each_do_not_cost_a_round_each() -> None:
