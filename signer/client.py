@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -10,6 +10,10 @@ from typing import Any, Self
 import aiohttp
 
 from signer.errors import AgentError, DeniedError, SchemaError
+from signer.messages.drill import DrillOrder
+from signer.messages.drill_report import MAX_FILE_BYTES as MAX_REPORT_BYTES
+from signer.messages.drill_report import signed_report
+from signer.messages.dsse import SignedFile
 from signer.messages.reply import CODE_PATTERN, SignReply
 from signer.messages.reply import MAX_BYTES as MAX_REPLY_BYTES
 from signer.messages.request import SignRequest
@@ -18,7 +22,33 @@ from signer.threshold.params import MAX_HOLDERS, ShareIndex
 
 MAX_STATUS_BYTES = 16 * 1024
 STATUS_SECONDS = 5.0
+FIRST_POLL_SECONDS = 0.5  # from one look at a ticket to the next …
+LAST_POLL_SECONDS = 5.0  # … in the end
+GONE_SECONDS = 60.0  # an agent that is not heard of so long is not just being started anew
+_PASSING = ("E_UNREACHABLE", "E_TIMEOUT", "E_BUSY")
 _PRINTABLE = r"[ -~]*"
+
+OnWaiting = Callable[[str], None]  # takes a ticket's name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenStatus:
+    """What an agent says of its token."""
+
+    state: str = "unknown"  # absent, present, locked, ready, busy, unknown, or a later agent's word
+    reason: str = ""
+    since: int = 0  # Unix seconds
+
+    @classmethod
+    def take(cls, fields: Fields) -> Self:
+        """Take it from a status; an agent of before says nothing of the state."""
+        if not fields.has("state"):
+            return cls()
+        return cls(
+            state=fields.string("state", pattern=r"[a-z]{1,16}"),
+            reason=fields.string("reason", pattern=_PRINTABLE, max_length=300),
+            since=fields.integer("since", low=0, high=2**53 - 1),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +62,7 @@ class AgentStatus:
     holder: str
     policy_digest: bytes
     busy: bool
+    token: TokenStatus
     document: dict[str, Any]  # all of it, for people
 
     @classmethod
@@ -49,8 +80,21 @@ class AgentStatus:
             holder=fields.string("holder", pattern=_PRINTABLE, max_length=64),
             policy_digest=fields.hex_bytes("policy_digest", 32),
             busy=fields.boolean("busy"),
+            token=TokenStatus.take(fields.nested("token"))
+            if fields.has("token")
+            else TokenStatus(),
             document=value,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Something whose outcome may take a person."""
+
+    path: str
+    body: bytes
+    digest: bytes
+    most: int  # bytes of the outcome
 
 
 class AgentClient:
@@ -73,21 +117,114 @@ class AgentClient:
         with self._well_formed():
             return AgentStatus.parse(body, f"agent {str(self)!r}")
 
-    async def sign(self, request: SignRequest, *, seconds: float) -> SignReply:
+    async def sign(
+        self,
+        request: SignRequest,
+        *,
+        seconds: float,
+        wait: float | None = None,
+        on_waiting: OnWaiting = lambda ticket: None,
+    ) -> SignReply:
         """Ask the agent to sign `request` and return its reply, partials unverified.
+
+        Args:
+            request: what to sign.
+            seconds: how long one answer may take.
+            wait: how long its holder may take to say yes; as `seconds` if not given.
+            on_waiting: told the ticket's name whenever the request turns out to wait for him.
 
         Raises:
             AgentError: unreachable (E_UNREACHABLE), silent (E_TIMEOUT), busy (E_BUSY), in trouble
-                of its own (its code), or an answer that is no reply (E_AGENT).
-            DeniedError: its policy refused the whole request.
+                of its own (its code), waiting for its holder still (E_WAITING), or an answer that
+                is no reply (E_AGENT).
+            DeniedError: its policy, or its holder, refused the whole request.
         """
-        body = await self._call("POST", "/v1/sign", request.to_bytes(), seconds, MAX_REPLY_BYTES)
+        asked = _Asked("/v1/sign", request.to_bytes(), request.digest, MAX_REPLY_BYTES)
+        body = await self._outcome(asked, seconds, seconds if wait is None else wait, on_waiting)
         with self._well_formed():
             return SignReply.parse(body, request, f"agent {str(self)!r}")
+
+    async def drill(
+        self,
+        order: DrillOrder,
+        *,
+        seconds: float,
+        wait: float | None = None,
+        on_waiting: OnWaiting = lambda ticket: None,
+    ) -> SignedFile:
+        """Have the agent drill its device and return the report, unverified.
+
+        Raises:
+            AgentError: as for `sign`.
+            DeniedError: it does not drill for this user, or not this order.
+        """
+        asked = _Asked("/v1/drill", order.to_bytes(), order.digest, MAX_REPORT_BYTES)
+        body = await self._outcome(asked, seconds, seconds if wait is None else wait, on_waiting)
+        with self._well_formed():
+            what = f"agent {str(self)!r}"
+            return signed_report(parse_object(body, what=what, max_bytes=MAX_REPORT_BYTES), what)
+
+    async def _outcome(
+        self, asked: "_Asked", seconds: float, wait: float, on_waiting: OnWaiting
+    ) -> bytes:
+        """Ask, and while it waits for a person ask after it. The same request is the same ticket.
+
+        An agent that is started anew meanwhile knows its tickets no more, so it is asked again.
+        """
+        clock = asyncio.get_running_loop().time
+        deadline, heard, pause = clock() + wait, clock(), FIRST_POLL_SECONDS
+        status, answer = await self._exchange("POST", asked.path, asked.body, seconds, asked.most)
+        while status == 202:
+            ticket = self._ticket(answer, asked)
+            on_waiting(ticket)
+            if (left := deadline - clock()) <= 0:
+                raise AgentError(
+                    f"agent {str(self)!r} waits for its holder: ticket {ticket}",
+                    code="E_WAITING",
+                    hint="he says yes with: signer agent approve",
+                )
+            await asyncio.sleep(min(pause, left))
+            pause = min(pause * 1.5, LAST_POLL_SECONDS)
+            try:
+                found = await self._exchange(
+                    "GET", f"/v1/tickets/{ticket}", None, seconds, asked.most
+                )
+                if found[0] == 404:
+                    found = await self._exchange(
+                        "POST", asked.path, asked.body, seconds, asked.most
+                    )
+            except AgentError as error:
+                if error.code not in _PASSING or clock() - heard > GONE_SECONDS:
+                    raise
+                continue
+            (status, answer), heard = found, clock()
+        return self._good(status, answer)
+
+    def _ticket(self, answer: bytes, asked: "_Asked") -> str:
+        """Return the name of the ticket that an agent gave for exactly this request."""
+        what = f"agent {str(self)!r}: ticket"
+        with self._well_formed():
+            fields = Fields(parse_object(answer, what=what, max_bytes=MAX_STATUS_BYTES), what)
+            fields.constant("type", "signer-ticket")
+            fields.constant("version", 1)
+            ticket = fields.string("ticket", pattern=r"[0-9a-f]{16}", max_length=16)
+            if fields.hex_bytes("request", 32) != asked.digest:
+                fields.fail("request", "is another request's")
+            return ticket
 
     async def _call(
         self, method: str, path: str, body: bytes | None, seconds: float, max_bytes: int
     ) -> bytes:
+        return self._good(*await self._exchange(method, path, body, seconds, max_bytes))
+
+    def _good(self, status: int, answer: bytes) -> bytes:
+        if status != 200:
+            raise self._trouble(status, answer)
+        return answer
+
+    async def _exchange(
+        self, method: str, path: str, body: bytes | None, seconds: float, max_bytes: int
+    ) -> tuple[int, bytes]:
         what = f"agent {str(self)!r}"
         try:
             async with self._request(method, path, body, seconds) as response:
@@ -103,9 +240,7 @@ class AgentClient:
             ) from None
         if answer is None:
             raise AgentError(f"{what}: its answer is over {max_bytes} bytes")
-        if status != 200:
-            raise self._trouble(status, answer)
-        return answer
+        return status, answer
 
     @contextlib.asynccontextmanager
     async def _request(

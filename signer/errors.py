@@ -12,6 +12,7 @@
     │   ├─ ThresholdParameterError 1  E_THRESHOLD               t, n or an index out of range
     │   ├─ CardError              1   E_CARD                    a card that does not hold
     │   ├─ GroupFileError         1   E_GROUP_FILE              a group file that contradicts itself
+    │   ├─ PolicyError            1   E_POLICY                  a policy not every holder signed
     │   ├─ KeystoreError          1   E_KEYSTORE  E_KEYSTORE_PASSWORD  E_KEY_PATH
     │   ├─ MnemonicError          1   E_MNEMONIC
     │   └─ SecretFileError        1   E_SECRET_FILE             a secret's file is not private
@@ -21,7 +22,8 @@
     ├─ EngineError                1   E_ENGINE                  the installation is broken
     ├─ SelfCheckError             1   E_SELFCHECK               share or machine is faulty
     ├─ WorkerError                1   E_WORKER  E_TIMEOUT       the worker process died or hung
-    ├─ AgentError                 1   E_AGENT  E_BUSY  E_SLOW  E_TIMEOUT  E_UNREACHABLE  the holder
+    ├─ AgentError                 1   E_AGENT  E_BUSY  E_SLOW  E_TIMEOUT  E_UNREACHABLE
+    │                                 E_WAITING  E_NOT_FOUND  E_TICKET  the holder
     ├─ DeniedError                3   one code per rule         nobody: policy did its work
     ├─ ThresholdError
     │   ├─ TooFewPartialsError    4   E_TOO_FEW                 more holders must answer
@@ -36,11 +38,13 @@
     │   ├─ TokenRemovedError      7   E_TOKEN_REMOVED
     │   ├─ TokenKeyError          7   E_TOKEN_KEY
     │   ├─ ProvenanceError        7   E_PROVENANCE
+    │   ├─ AnchorError            7   E_ANCHOR                  the journal's anchor on the token
     │   ├─ MechanismError         7   E_MECHANISM
     │   └─ PinError               7   E_PIN  E_PIN_EMPTY  E_PIN_LENGTH  E_PIN_REFUSED
     │       ├─ PinLockedError     7   E_PIN_LOCKED
     │       └─ PinFinalTryError   7   E_PIN_FINAL_TRY
-    └─ JournalError               8   E_JOURNAL                 the holder: disk or journal
+    └─ JournalError               8   E_JOURNAL  E_JOURNAL_EMPTY  E_ROLLBACK  E_ANCHOR
+                                      E_POLICY_OLD              the holder: disk or journal
 
 Exit 6 is no error: the result was written and some items were denied or skipped.
 A `ValueError` or `TypeError` from our own code is a bug in ours.
@@ -124,6 +128,12 @@ class GroupFileError(InputError):
     """A group file whose parts contradict each other."""
 
     code = "E_GROUP_FILE"
+
+
+class PolicyError(InputError):
+    """A policy that is not the agreed one, or an amendment that not every holder signed."""
+
+    code = "E_POLICY"
 
 
 class KeystoreError(InputError):
@@ -292,6 +302,12 @@ class ProvenanceError(TokenError):
     """A key was not generated on the token, or could leave it."""
 
     code = "E_PROVENANCE"
+
+
+class AnchorError(TokenError):
+    """The journal's anchor on the token is absent, garbage, or could not be written."""
+
+    code = "E_ANCHOR"
 
 
 class MechanismError(TokenError):

@@ -1,5 +1,6 @@
 """agent.yaml: what one agent holds and whom it serves. Paths start at the file's folder."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from signer.strict_yaml import parse_yaml_object
 MAX_BYTES = 64 * 1024
 MAX_SOCKET_PATH = 107  # bytes, sun_path of unix(7) without its NUL
 _METHODS = ("status", "sign")
+_OPTIONAL_METHODS = ("drill", "metrics")  # unless named: nobody; metrics as status
 _PATH = r"[^\x00\n]+"
 
 
@@ -33,6 +35,9 @@ class AgentConfig:
     peers: Mapping[str, frozenset[int]]  # method to uids
     network: Network | None  # custom, pinned by digest
     threads: int
+    probe_seconds: int = 10  # from one look at the token to the next
+    control: Path | None = None  # the holder's private socket; without it nobody can approve
+    holders: frozenset[int] = frozenset()  # uids that may use it
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -69,10 +74,22 @@ class AgentConfig:
             peers=_peers(fields.nested("peers")),
             network=_network(fields.nested("network"), base) if fields.has("network") else None,
             threads=fields.integer("threads", low=1, high=64) if fields.has("threads") else 1,
+            probe_seconds=(
+                fields.integer("probe_seconds", low=1, high=3600)
+                if fields.has("probe_seconds")
+                else 10
+            ),
+            control=_path(fields, "control", base) if fields.has("control") else None,
+            holders=(
+                _uids(fields, "holders") if fields.has("holders") else frozenset({os.geteuid()})
+            ),
         )
         fields.done()
-        if len(str(config.socket).encode()) > MAX_SOCKET_PATH:
-            raise ConfigError(f"{what}: the socket's path is over {MAX_SOCKET_PATH} bytes")
+        for path in (config.socket, config.control):
+            if path is not None and len(str(path).encode()) > MAX_SOCKET_PATH:
+                raise ConfigError(f"{what}: a socket's path is over {MAX_SOCKET_PATH} bytes")
+        if config.control == config.socket:
+            raise ConfigError(f"{what}: 'control' and 'socket' must be two sockets")
         return config
 
 
@@ -108,13 +125,17 @@ def _pin(fields: Fields, base: Path) -> SecretSource:
 
 def _peers(fields: Fields) -> dict[str, frozenset[int]]:
     peers = {}
-    for method in _METHODS:
-        uids = fields.array(method, low=0, high=64)
-        if not all(type(uid) is int and 0 <= uid < 2**32 - 1 for uid in uids):
-            fields.fail(method, "must be a list of user ids")
-        peers[method] = frozenset(uids)
+    for method in (*_METHODS, *(name for name in _OPTIONAL_METHODS if fields.has(name))):
+        peers[method] = _uids(fields, method)
     fields.done()
-    return peers
+    return {"metrics": peers["status"], **peers}
+
+
+def _uids(fields: Fields, name: str) -> frozenset[int]:
+    uids = fields.array(name, low=0, high=64)
+    if not all(type(uid) is int and 0 <= uid < 2**32 - 1 for uid in uids):
+        fields.fail(name, "must be a list of user ids")
+    return frozenset(uids)
 
 
 def _network(fields: Fields, base: Path) -> Network:

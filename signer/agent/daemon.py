@@ -4,27 +4,36 @@ import asyncio
 import os
 import signal
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from aiohttp import web
 
 from signer.agent.config import AgentConfig
+from signer.agent.control import serving_holders
 from signer.agent.log import EventLog
+from signer.agent.metrics import Metrics
+from signer.agent.notify import notify
 from signer.agent.server import HEAD_SECONDS, AgentServer
-from signer.agent.socket_path import BACKLOG, listen, remove
+from signer.agent.socket_path import BACKLOG, listen, passed_listener, remove
+from signer.agent.tickets import TicketBook
 from signer.custody.custodian import Custodian, module_environment
 from signer.custody.desk import Desk, require_pinned
+from signer.custody.host_anchor import host_anchor_path
 from signer.custody.journal import Journal
 from signer.custody.mark import mark_journal, require_marked_journal
-from signer.errors import ConfigError
+from signer.custody.token_watch import TokenState, TokenWatch
+from signer.custody.worker_process import run_worker
+from signer.errors import ConfigError, SignerError
 from signer.files import make_folder
+from signer.messages.dsse import SignedFile
 from signer.strict import Fields
 
 STOP_SECONDS = 60.0  # a batch under way at SIGTERM may take this long to finish
 
 
-def run_agent(config: AgentConfig, log: EventLog) -> None:
-    """Serve `config` until SIGTERM or SIGINT.
+def run_agent(config: AgentConfig, log: EventLog, witnesses: Sequence[SignedFile] = ()) -> None:
+    """Serve `config` until SIGTERM or SIGINT, unless `witnesses` know of a later journal.
 
     Raises:
         SignerError: the files, the journal or the socket are not in order. Nothing was served.
@@ -37,21 +46,56 @@ def run_agent(config: AgentConfig, log: EventLog) -> None:
     _state_folder(config.state)
     path = config.state / "journal.jsonl"
     require_marked_journal(config.envelope, path)
-    with Journal.open(path, desk.group, desk.index) as journal:
+    with Journal.open(
+        path,
+        desk.group,
+        desk.index,
+        recovered=desk.envelope.binding.recovered,
+        host_anchor=(
+            host_anchor_path(config.envelope)
+            if config.token.profile.journal_anchor == "host"
+            else None
+        ),
+    ) as journal:
+        ignored = journal.require_not_behind(witnesses)
+        if witnesses:
+            log.write("witnesses_read", witnesses=len(witnesses) - ignored, ignored=ignored)
+        journal.require_policy(desk.group.amendment_number, desk.policy.digest)
         if not mark_journal(config.envelope, path):
             log.write("journal_not_marked", envelope=str(config.envelope))
         if journal.torn:
             log.write("journal_tail_set_aside", sequence=journal.sequence)
+        environment = module_environment(config.token.profile.environment)
+        watch = TokenWatch(
+            config.token,
+            desk.envelope.recipients,
+            environment,
+            every=config.probe_seconds,
+            on_change=lambda state: _log_token(log, state),
+        )
+        metrics = Metrics()
         custodian = Custodian(
             desk=desk,
             journal=journal,
             token=config.token,
             pin=config.pin,
-            environment=module_environment(config.token.profile.environment),
+            environment=environment,
             threads=config.threads,
-            on_work=lambda result: _log_work(log, result),
+            worker=watch.during(metrics.timing(run_worker)),
+            on_work=lambda result: _log_work(log, metrics, result),
+            require_token=watch.require,
         )
-        asyncio.run(_serve(config, AgentServer(custodian, config.peers, log), log))
+        _check_anchor(custodian, log)
+        with watch:
+            server = AgentServer(
+                custodian,
+                config.peers,
+                log,
+                tickets=TicketBook() if config.control is not None else None,
+                token_state=watch.state,
+                metrics=metrics,
+            )
+            asyncio.run(_serve(config, server, log))
     log.write("stopped", sequence=journal.sequence)
 
 
@@ -69,17 +113,44 @@ async def _serve(config: AgentConfig, server: AgentServer, log: EventLog) -> Non
         handle_signals=False,
     )
     await runner.setup()
-    listener = listen(config.socket)
+    passed = passed_listener(config.socket, os.environ)  # systemd made it, systemd removes it
+    listener = listen(config.socket) if passed is None else passed
     bound = config.socket.lstat()
     try:
         await web.SockSite(runner, listener, backlog=BACKLOG).start()
-        log.write("listening", socket=str(config.socket), pid=os.getpid())
-        await stop.wait()
-        log.write("stopping")
+        async with serving_holders(config.control, config.holders, server.intake, log):
+            log.write("listening", socket=str(config.socket), pid=os.getpid())
+            notify("READY=1", os.environ)
+            await stop.wait()
+            notify("STOPPING=1", os.environ)
+            log.write("stopping")
     finally:
-        remove(config.socket, bound)
+        if passed is None:
+            remove(config.socket, bound)
         await runner.cleanup()
         server.close()
+
+
+def _check_anchor(custodian: Custodian, log: EventLog) -> None:
+    """Hold the journal against the token's anchor, if nobody is needed for the PIN.
+
+    Raises:
+        JournalError, AnchorError: a later journal is known; this agent must not serve.
+    """
+    profile = custodian.token.profile
+    if profile.journal_anchor != "token" or custodian.pin.file is None:
+        log.write(
+            "journal_anchor", anchor=profile.journal_anchor, verified=custodian.journal.verified
+        )
+        return
+    try:
+        custodian.check_anchor()
+    except SignerError as error:
+        if error.code in ("E_ROLLBACK", "E_ANCHOR", "E_JOURNAL"):
+            raise
+        log.write("journal_anchor", anchor="token", verified=False, code=error.code)
+    else:
+        log.write("journal_anchor", anchor="token", verified=True)
 
 
 def _state_folder(path: Path) -> None:
@@ -92,12 +163,17 @@ def _state_folder(path: Path) -> None:
         )
 
 
-def _log_work(log: EventLog, result: Fields) -> None:
+def _log_token(log: EventLog, state: TokenState) -> None:
+    log.write("token_state", state=state.state, reason=state.reason, detail=state.detail)
+
+
+def _log_work(log: EventLog, metrics: Metrics, result: Fields) -> None:
     """Log what the worker says of itself: how long the share was open, what could not be locked."""
     milliseconds = result.integer("unsealed_milliseconds", low=0, high=2**31)
-    weaknesses = result.array("weaknesses", low=0, high=16)
+    weaknesses = [str(weakness)[:32] for weakness in result.array("weaknesses", low=0, high=16)]
+    metrics.unsealed(milliseconds, weaknesses)
     log.write(
         "worker_done",
         unsealed_milliseconds=milliseconds,
-        weaknesses=", ".join(str(weakness) for weakness in weaknesses)[:200],
+        weaknesses=", ".join(weaknesses)[:200],
     )

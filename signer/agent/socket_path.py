@@ -1,16 +1,75 @@
-"""The agent's listening socket: in a folder that others cannot change, and nobody else's."""
+"""The agent's listening socket: in a folder that others cannot change, and nobody else's.
+
+It is made here, or systemd made it and hands it over (sd_listen_fds(3)): one descriptor, number 3.
+"""
 
 import contextlib
 import errno
 import os
 import socket
 import stat
+from collections.abc import MutableMapping
 from pathlib import Path
 
 from signer.errors import ConfigError
 from signer.files import make_folder
 
 BACKLOG = 256  # connections that wait to be accepted; one more is refused by the kernel
+
+_FIRST_PASSED = 3  # SD_LISTEN_FDS_START
+
+
+def passed_listener(path: Path, environment: MutableMapping[str, str]) -> socket.socket | None:
+    """Return the listening socket that systemd passed for `path`, if it passed one to us.
+
+    The variables that tell of it are taken out of `environment`.
+
+    Raises:
+        ConfigError: more than one was passed, or not a listening unix stream socket at `path`.
+    """
+    told = {
+        name: environment.pop(name, "") for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
+    }
+    if told["LISTEN_PID"] != str(os.getpid()):
+        return None  # nothing was passed, or to a process that started us
+    if told["LISTEN_FDS"] != "1":
+        raise ConfigError(
+            f"socket activation passed {told['LISTEN_FDS'][:20]!r} sockets; an agent has one",
+            hint="give the .socket unit exactly one ListenStream=",
+        )
+    try:
+        os.set_inheritable(_FIRST_PASSED, False)
+        listener = socket.socket(fileno=_FIRST_PASSED)
+    except OSError as error:
+        reason = (error.strerror or "error").lower()
+        raise ConfigError(f"the socket that was passed cannot be used: {reason}") from None
+    try:
+        _require_listening_at(listener, path)
+        _require_private(path.parent)
+    except (ConfigError, OSError) as error:
+        listener.close()
+        if isinstance(error, ConfigError):
+            raise
+        reason = (error.strerror or "error").lower()
+        raise ConfigError(f"the socket that was passed cannot be used: {reason}") from None
+    return listener
+
+
+def _require_listening_at(listener: socket.socket, path: Path) -> None:
+    """Accept what `listen` would have made and nothing else; no TCP above all."""
+    kind = (listener.family, listener.type)
+    if kind != (socket.AF_UNIX, socket.SOCK_STREAM):
+        raise ConfigError(
+            "the socket that was passed is no unix stream socket",
+            hint=f"the .socket unit takes ListenStream={path}",
+        )
+    if not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        raise ConfigError("the socket that was passed does not listen", hint="set Accept=no")
+    if listener.getsockname() != str(path):
+        raise ConfigError(
+            f"the socket that was passed is not at {str(path)!r}",
+            hint="make ListenStream= and the configuration's 'socket' the same",
+        )
 
 
 def listen(path: Path) -> socket.socket:

@@ -2,9 +2,9 @@
 
 Every agent is asked at once who it is, which is cheap and finds the dead. Then t are asked to sign,
 those with the lowest share indices of all who answered within a second.
-One that is dead, denies, or turns out to have lied is replaced by the next; one that is slow is not
-waited for alone: after `patience` seconds the next is asked as well, and whoever answers first
-counts.
+One that is dead, denies, or turns out to have lied is replaced by the next; one that is slow, or
+waits for its holder to say yes, is not waited for alone: after `patience` seconds the next is asked
+as well, and whoever answers first counts.
 """
 
 import asyncio
@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from signer.aggregator.tally import Tally
-from signer.client import AgentStatus
+from signer.client import AgentStatus, OnWaiting
 from signer.errors import AgentError, DeniedError, SignerError
 from signer.messages.group_file import GroupFile
 from signer.messages.reply import SignReply
 from signer.messages.request import SignRequest
+
+WAITING = "E_WAITING"  # code of an agent whose holder has not said yes or no
 
 _ROLL_CALL_SECONDS = 1.0
 
@@ -28,13 +30,15 @@ class Agent(Protocol):
     async def status(self) -> AgentStatus:
         """Tell who the agent is."""
 
-    async def sign(self, request: SignRequest, *, seconds: float) -> SignReply:
-        """Sign the request, or say why not."""
+    async def sign(
+        self, request: SignRequest, *, seconds: float, wait: float, on_waiting: OnWaiting
+    ) -> SignReply:
+        """Sign the request, or say why not; see `signer.client.AgentClient.sign`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An agent that gave no reply: dead, slow, in trouble, or denying the whole request."""
+    """An agent that gave no reply: dead, slow, waiting, in trouble, or denying it all."""
 
     source: str
     index: int | None  # what it said it is, if it said anything
@@ -42,12 +46,18 @@ class Failure:
     message: str
     denied: bool  # its policy said no, as against trouble
 
+    @property
+    def result(self) -> str:
+        """In a word: denied, waiting (for its holder), or failed."""
+        return "denied" if self.denied else "waiting" if self.code == WAITING else "failed"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asking:
     """How agents are asked."""
 
     seconds: float  # how long one agent may take to sign
+    wait: float = 0.0  # how long its holder may take to say yes, if he has to
     patience: float = 3.0  # after this the next agent is asked as well
     spares: int = 0  # asked from the start beyond t
 
@@ -62,6 +72,7 @@ class Gathering:
     on_reply: Callable[[str, SignReply], None] = lambda source, reply: None
     on_change: Callable[[], None] = lambda: None
     failures: list[Failure] = field(default_factory=list)
+    waiting: dict[str, tuple[int, str]] = field(default_factory=dict)  # source: index, ticket
     _meeting: set["asyncio.Task[None]"] = field(default_factory=set)
     _willing: list[tuple[Agent, AgentStatus]] = field(default_factory=list)
     _asked: dict["asyncio.Task[None]", int] = field(default_factory=dict)  # to share index
@@ -83,6 +94,9 @@ class Gathering:
             for task in pending:
                 task.cancel()
             await asyncio.gather(*pending, return_exceptions=True)
+            for source, (index, ticket) in self.waiting.items():
+                words = f"agent {source!r} waits for its holder: ticket {ticket}"
+                self.failures.append(Failure(source, index, WAITING, words, denied=False))
 
     async def _ask_all(self) -> None:
         beyond = self.asking.spares  # how many are asked beside those that are needed
@@ -140,7 +154,13 @@ class Gathering:
 
     async def _sign(self, agent: Agent, status: AgentStatus) -> None:
         try:
-            reply = await agent.sign(self.tally.request, seconds=self.asking.seconds)
+            reply = await agent.sign(
+                self.tally.request,
+                seconds=self.asking.seconds,
+                wait=self.asking.wait,
+                on_waiting=lambda ticket: self._waits(agent, status, ticket),
+            )
+            self.waiting.pop(str(agent), None)
             if reply.index != status.index:
                 raise AgentError(
                     f"agent {str(agent)!r} is share {status.index} and answered as another"
@@ -152,7 +172,13 @@ class Gathering:
             self.on_reply(str(agent), reply)
         self.on_change()
 
+    def _waits(self, agent: Agent, status: AgentStatus, ticket: str) -> None:
+        if str(agent) not in self.waiting:
+            self.waiting[str(agent)] = (int(status.index), ticket)
+            self.on_change()
+
     def _failed(self, agent: Agent, index: int | None, error: SignerError) -> None:
+        self.waiting.pop(str(agent), None)
         denied = isinstance(error, DeniedError)
         self.failures.append(Failure(str(agent), index, error.code, error.message, denied))
         self.on_change()

@@ -5,15 +5,19 @@ would have had to be different: 3 without the denials it would have worked, 5 wi
 more holders must answer.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from signer.aggregator.gather import Failure
 from signer.aggregator.tally import Culprit, Tally
+from signer.bls.encoding import Signature
 from signer.errors import BadPartialsError, DeniedError, SignerError, TooFewPartialsError
-from signer.messages.changes_file import signed_changes_file
-from signer.messages.signing_root import BLSToExecutionChange
+from signer.messages.items import Deposit, Exit, Item, item_name
+from signer.messages.request import SignRequest
+from signer.messages.result_files import deposit_data_file, signed_changes_file, signed_exit_file
+from signer.messages.signing_root import BLSToExecutionChange, DepositMessage, VoluntaryExit
 
 PARTLY = 6  # exit status: written, but some items were denied or skipped
 
@@ -22,14 +26,23 @@ PARTLY = 6  # exit status: written, but some items were denied or skipped
 class Unsigned:
     """An item without a group signature, and who said what about it."""
 
-    validator_index: int
+    position: int  # in the request, from 0
+    item: Item
     partials: int
     denials: tuple[tuple[int, str], ...]  # (share index, code)
+
+    @property
+    def name(self) -> str:
+        """What people call the item."""
+        return item_name(self.position, self.item)
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object; `result` is denied where a holder denied, else skipped."""
         return {
-            "validator_index": self.validator_index,
+            "item": self.position,
+            "validator_index": None
+            if isinstance(self.item, Deposit)
+            else self.item.validator_index,
             "result": "denied" if self.denials else "skipped",
             "partials": self.partials,
             "denials": [{"index": index, "code": code} for index, code in self.denials],
@@ -46,6 +59,8 @@ class Outcome:
     culprits: tuple[Culprit, ...]
     failures: tuple[Failure, ...]
     need: int
+    rolled_back: tuple[tuple[int, str], ...] = ()  # (share index, source) that answered from an
+    # older journal than one the request knows of
 
     @property
     def exit_status(self) -> int:
@@ -62,12 +77,25 @@ class Outcome:
                 {"index": culprit.index, "agent": culprit.source, "code": culprit.code}
                 for culprit in self.culprits
             ],
+            # Signed by the holder's own key, and wrong: what the pool can hold against him.
+            "evidence": [
+                {
+                    "index": culprit.index,
+                    "code": culprit.code,
+                    "reply": json.loads(culprit.evidence.to_bytes()),
+                }
+                for culprit in self.culprits
+                if culprit.evidence is not None
+            ],
+            "rolled_back": [
+                {"index": index, "agent": source} for index, source in self.rolled_back
+            ],
             "failed": [
                 {
                     "index": failure.index,
                     "agent": failure.source,
                     "code": failure.code,
-                    "result": "denied" if failure.denied else "failed",
+                    "result": failure.result,
                 }
                 for failure in self.failures
             ],
@@ -100,7 +128,9 @@ class Outcome:
             have=have,
             need=self.need,
             culprits=tuple((culprit.index, culprit.code) for culprit in self.culprits),
-            hint="more holders must answer; with --work DIR what is there is kept",
+            hint="holders have still to say yes: run the same command again"
+            if any(failure.result == "waiting" for failure in self.failures)
+            else "more holders must answer; with --work DIR what is there is kept",
         )
 
     def _denials(self) -> list[tuple[int | None, str]]:
@@ -116,15 +146,15 @@ def outcome_of(tally: Tally, failures: Sequence[Failure]) -> Outcome:
     denials = tally.denials()
     unsigned = tuple(
         Unsigned(
-            validator_index=validator_index,
+            position=position,
+            item=tally.request.items[position],
             partials=len(tally.partials_of(position)),
             denials=tuple(
                 (int(index), denial.code)
-                for index, denial in sorted(denials.get(validator_index, {}).items())
+                for index, denial in sorted(denials.get(position, {}).items())
             ),
         )
         for position in tally.unsigned()
-        for validator_index in [tally.request.items[position][0]]
     )
     return Outcome(
         signed=len(tally.signatures) - len(unsigned),
@@ -133,20 +163,39 @@ def outcome_of(tally: Tally, failures: Sequence[Failure]) -> Outcome:
         culprits=tuple(tally.culprits),
         failures=tuple(failures),
         need=tally.need,
+        rolled_back=tuple(tally.rolled_back),
     )
 
 
 def result_file(tally: Tally, *, metadata: bool) -> bytes:
-    """Return the file of all changes that have a group signature, in validator order."""
-    key = tally.group.public_key
-    signed = [
-        (BLSToExecutionChange(validator_index, key, address), signature)
-        for (validator_index, address), signature in zip(
-            tally.request.items, tally.signatures, strict=True
-        )
-        if signature is not None
-    ]
-    return signed_changes_file(tally.group.network, signed, metadata=metadata)
+    """Return the file of all items that have a group signature, in the request's order."""
+    key, network = tally.group.public_key, tally.group.network
+    exits: list[tuple[VoluntaryExit, Signature]] = []
+    deposits: list[tuple[DepositMessage, Signature]] = []
+    changes: list[tuple[BLSToExecutionChange, Signature]] = []
+    for item, signature in zip(tally.request.items, tally.signatures, strict=True):
+        if signature is None:
+            continue
+        if isinstance(item, Exit):
+            exits.append((VoluntaryExit(item.epoch, item.validator_index), signature))
+        elif isinstance(item, Deposit):
+            deposits.append((DepositMessage(key, *item), signature))
+        else:
+            message = BLSToExecutionChange(item.validator_index, key, item.address)
+            changes.append((message, signature))
+    if exits:  # a request has one at most
+        return signed_exit_file(*exits[0])
+    if deposits:
+        return deposit_data_file(network, deposits)
+    return signed_changes_file(network, changes, metadata=metadata)
+
+
+def result_stem(request: SignRequest) -> str:
+    """Return the beginning of the file name that real tools give such a result."""
+    first = request.items[0]
+    if isinstance(first, Exit):
+        return f"signed_exit_transaction-{first.validator_index}"
+    return "deposit_data" if isinstance(first, Deposit) else "bls_to_execution_change"
 
 
 def _most_common(codes: Sequence[str]) -> tuple[str, int]:

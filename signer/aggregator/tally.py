@@ -1,9 +1,9 @@
 """What has been answered so far, what it adds up to, and who spoiled it. No I/O.
 
-Nobody proves which share he answers for, so an index may have several answers, from several
-sources. One at a time stands: the one with the most partials, since a partial can be verified and a
-denial cannot. A lie is dropped whole and its source named; the next answer takes its place. A
-partial counts once, by its index.
+Partials count only under a witness, signed by the holder's identity key; a denial is signed by
+nobody. So an index may have several answers, from several sources. One at a time stands: the one
+with the most partials, since a partial can be verified and a denial cannot. A lie is dropped whole
+and its source named; the next answer takes its place. A partial counts once, by its index.
 """
 
 import threading
@@ -11,20 +11,26 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from signer.bls.encoding import Signature
+from signer.messages.dsse import key_id_of
 from signer.messages.group_file import GroupFile
 from signer.messages.reply import Denial, SignReply
 from signer.messages.request import SignRequest
+from signer.messages.witness import Witness
 from signer.threshold.combine import combine_batch
 from signer.threshold.params import ShareIndex
 
 
 @dataclass(frozen=True, slots=True)
 class Culprit:
-    """Somebody whose bytes do not verify under the public share he answered for."""
+    """A source whose bytes do not verify: its partials, or (E_WITNESS) who says he made them.
+
+    Without `evidence` it proves nothing against the holder, in whose name anybody can answer.
+    """
 
     index: int
     source: str  # the agent's socket, a file, or "request" for the operator's own partials
     code: str
+    evidence: SignReply | None = None  # what he signed with his own identity key, if he did
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,7 @@ class Tally:
     signatures: list[Signature | None] = field(init=False)
     culprits: list[Culprit] = field(default_factory=list)
     signers: set[ShareIndex] = field(default_factory=set)
+    rolled_back: list[tuple[int, str]] = field(default_factory=list)  # index, source
     _answers: dict[ShareIndex, list[Answer]] = field(default_factory=dict)  # the standing one first
     _lock: threading.Lock = field(default_factory=threading.Lock)  # answers come while it combines
 
@@ -65,10 +72,19 @@ class Tally:
         with self._lock:
             return {index: answers[0] for index, answers in self._answers.items() if answers}
 
-    def add(self, source: str, reply: SignReply, *, kept: bool = False) -> bool:
-        """Take a reply; tell whether it is one that was not there before."""
+    def add(
+        self, source: str, reply: SignReply, *, kept: bool = False, operator: bool = False
+    ) -> bool:
+        """Take a reply; tell whether it is one that was not there before.
+
+        Partials count only under a good witness; those of the `operator`, which his own request
+        carries, need none.
+        """
         if reply.index > self.group.threshold.n:
             self.culprits.append(Culprit(reply.index, source, "E_PARTIAL_INDEX"))
+            return False
+        if any(reply.partials) and not operator and not self._witnessed(source, reply, kept):
+            self.culprits.append(Culprit(reply.index, source, "E_WITNESS"))
             return False
         with self._lock:
             answers = self._answers.setdefault(reply.index, [])
@@ -87,11 +103,11 @@ class Tally:
         }
 
     def denials(self) -> dict[int, dict[ShareIndex, Denial]]:
-        """Return who denied which validator, and why."""
+        """Return who denied the item at which position, and why."""
         denials: dict[int, dict[ShareIndex, Denial]] = {}
         for index, answer in self.answers.items():
             for denial in () if answer.kept else answer.reply.denied:
-                denials.setdefault(denial.validator_index, {})[index] = denial
+                denials.setdefault(denial.position, {})[index] = denial
         return denials
 
     def unsigned(self) -> list[int]:
@@ -105,7 +121,7 @@ class Tally:
         return [
             position
             for position in self.unsigned()
-            if len(denials.get(self.request.items[position][0], ())) <= spare
+            if len(denials.get(position, ())) <= spare
         ]
 
     def wanted(self, index: ShareIndex) -> bool:
@@ -138,10 +154,43 @@ class Tally:
                 self.signatures[position] = signature
             self.signers |= set(result.signers)
             for index, code in result.culprits.items():
-                self.culprits.append(Culprit(index, standing[index].source, code))
+                liar = standing[index]
+                evidence = liar.reply if liar.reply.witness is not None else None
+                self.culprits.append(Culprit(index, liar.source, code, evidence))
                 self._drop(index, standing[index])
             if not result.culprits.keys() & self.answers.keys():
                 break
+
+    def _witnessed(self, source: str, reply: SignReply, kept: bool) -> bool:
+        """Tell whether the holder's own key says that these partials are his, of this request."""
+        id_sign = self.group.card_of(reply.index).body.id_sign
+        witness = reply.witness and Witness.open_with(reply.witness, id_sign)
+        if not witness:
+            return False
+        if (witness.group, witness.epoch, witness.index) != (
+            self.group.group_id,
+            self.group.epoch,
+            reply.index,
+        ):
+            return False
+        expected = (self.request.digest, reply.partials_digest)
+        if (witness.request_digest, witness.partials_sha256) != expected:
+            return False
+        if not kept and self._older_than_known(witness, id_sign):
+            self.rolled_back.append((int(reply.index), source))
+        return True
+
+    def _older_than_known(self, witness: Witness, id_sign: bytes) -> bool:
+        """Tell whether the request itself carries a witness of a later journal of this holder.
+
+        An answer to a request is made after it, so its journal is ahead of all the request knows.
+        """
+        known = [
+            Witness.open_with(signed, id_sign)
+            for signed in self.request.witnesses
+            if signed.key_id == key_id_of(id_sign)
+        ]
+        return any(w and w.index == witness.index and w.sequence >= witness.sequence for w in known)
 
     def _drop(self, index: ShareIndex, liar: Answer) -> None:
         """Take out the answer that lied; another may have come to stand first meanwhile."""

@@ -1,27 +1,40 @@
 """`signer agent`: the daemon, and a word with it."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from signer.cli.options import PATH
+from signer.cli.options import PATH, pin_option
 from signer.cli.printer import Printer, json_option
+
+if TYPE_CHECKING:
+    from signer.client import TokenStatus
 
 
 @click.group(name="agent")
 def command() -> None:
-    """Run a holder's signer agent; ask one how it is."""
+    """Run a holder's signer agent; ask one how it is; answer what waits for you."""
 
 
 @command.command()
 @click.option("--config", type=PATH, required=True, help="agent.yaml; see deploy/.")
-def run(config: Path) -> None:
+@click.option(
+    "--witness",
+    "witnesses",
+    type=PATH,
+    multiple=True,
+    help="File of witnesses (`signer sign` writes one): no older journal is used. Repeatable.",
+)
+def run(config: Path, witnesses: tuple[Path, ...]) -> None:
     """Serve one share on a local socket until SIGTERM. Logs JSON lines to stderr."""
     from signer.agent.config import AgentConfig
     from signer.agent.daemon import run_agent
     from signer.agent.log import EventLog
+    from signer.cli.journaling import read_witnesses
 
-    run_agent(AgentConfig.load(config), EventLog())
+    said = read_witnesses(witnesses) if witnesses else []
+    run_agent(AgentConfig.load(config), EventLog(), said)
 
 
 @command.command()
@@ -43,7 +56,89 @@ def status(printer: Printer, socket: Path) -> None:
                 f"holder   {answer.holder}, share {int(answer.index)}, epoch {answer.epoch}",
                 f"group    {fingerprint(answer.group_id)}   {answer.network}",
                 f"policy   {fingerprint(answer.policy_digest)}",
+                f"token    {_token_words(answer.token)}",
                 f"state    {'signing' if answer.busy else 'ready'}",
             ]
         ),
     )
+
+
+def _token_words(token: "TokenStatus") -> str:
+    from datetime import UTC, datetime
+
+    words = token.state
+    if token.since:
+        words += f" since {datetime.fromtimestamp(token.since, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"{words}: {token.reason}" if token.reason else words
+
+
+_CONFIG = click.option("--config", type=PATH, help="The agent's agent.yaml.")
+_CONTROL = click.option("--control", type=PATH, help="Its control socket, instead of --config.")
+
+
+@command.command()
+@_CONFIG
+@_CONTROL
+@json_option
+@click.pass_obj
+def pending(printer: Printer, config: Path | None, control: Path | None) -> None:
+    """List the requests that wait for the holder to say yes or no."""
+    from signer.cli.approve import control_of, list_pending
+
+    list_pending(printer, control_of(config, control))
+
+
+@command.command()
+@click.argument("ticket")
+@click.option("--config", type=PATH, required=True, help="The agent's agent.yaml.")
+@click.option("--yes-i-checked", "words", metavar="WORDS",
+              help="For scripts: the request's twelve words, instead of typing.")  # fmt: skip
+@pin_option
+@json_option
+@click.pass_obj
+def approve(
+    printer: Printer, ticket: str, config: Path, words: str | None, pin_file: Path | None
+) -> None:
+    """Show what TICKET is about, in this terminal, and have it signed if you say yes.
+
+    The request is decoded here, with your own group file and policy. You type the end of the
+    address and the count to show that you looked, then the PIN if the agent has none; it goes to
+    the process that signs, and neither this command nor the agent reads it.
+    """
+    from signer.cli.approve import approve_ticket
+
+    approve_ticket(printer, config, ticket, words, pin_file)
+
+
+@command.command()
+@click.argument("ticket")
+@_CONFIG
+@_CONTROL
+@click.option("--reason", default="E_DENIED", show_default=True, help="A code for the journal.")
+@json_option
+@click.pass_obj
+def deny(
+    printer: Printer, ticket: str, config: Path | None, control: Path | None, reason: str
+) -> None:
+    """Say no to TICKET, for good: the agent's journal remembers it."""
+    import re
+
+    from signer.cli.approve import control_of, deny_ticket
+    from signer.errors import UsageError
+    from signer.messages.reply import CODE_PATTERN
+
+    if re.fullmatch(CODE_PATTERN, reason) is None:
+        raise UsageError("--reason takes a code such as E_TARGET")
+    deny_ticket(printer, control_of(config, control), ticket, reason)
+
+
+@command.command()
+@_CONFIG
+@_CONTROL
+@json_option
+@click.pass_obj
+def unlatch(printer: Printer, config: Path | None, control: Path | None) -> None:
+    """Let the agent try a PIN again that the token refused. Correct the PIN first."""
+    from signer.cli.approve import control_of, unlatch
+
+    unlatch(printer, control_of(config, control))

@@ -79,7 +79,7 @@ def group_text(group: Any) -> str:
         f"role         {group.role}   origin {group.origin}",
         f"public key   0x{bytes(group.public_key).hex()}",
         f"credentials  0x{group.withdrawal_credentials.hex()}",
-        f"policy       {fingerprint(group.policy_digest)}",
+        f"policy       {fingerprint(group.current_policy_digest)}{_amended(group)}",
         f"threshold    {t} of {n}: any {t} can sign; losing {n - t + 1} loses the key; "
         f"{t} together can steal",
         "",
@@ -96,6 +96,11 @@ def group_text(group: Any) -> str:
     return "\n".join(lines)
 
 
+def _amended(group: Any) -> str:
+    number = group.amendment_number
+    return f"   by amendment {number}, signed by all" if number else ""
+
+
 def _summary(group: Any) -> dict[str, Any]:
     return {
         "group": group.group_id.hex(),
@@ -110,6 +115,8 @@ def _summary(group: Any) -> dict[str, Any]:
         "group_public_key": "0x" + bytes(group.public_key).hex(),
         "withdrawal_credentials": "0x" + group.withdrawal_credentials.hex(),
         "policy_digest": group.policy_digest.hex(),
+        "current_policy_digest": group.current_policy_digest.hex(),
+        "amendments": group.amendment_number,
         "holders": [
             {"index": index, "name": card.body.name} for index, card in enumerate(group.cards, 1)
         ],

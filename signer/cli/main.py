@@ -14,10 +14,15 @@ from signer.errors import SignerError, UsageError
 _COMMANDS = {
     "token": ("signer.cli.token", "Prepare a PKCS#11 token and show its public card."),
     "group": ("signer.cli.group", "Split a withdrawal key among holders; show a group."),
-    "share": ("signer.cli.share", "Prove a sealed share against its group."),
+    "share": ("signer.cli.share", "Prove a sealed share; seal it to a spare token."),
+    "policy": ("signer.cli.policy", "Read a policy aloud, explain what it decides, amend it."),
     "agent": ("signer.cli.agent", "Run a holder's signer agent; ask one how it is."),
     "request": ("signer.cli.request", "Make a request to sign; show one in words."),
+    "drill": ("signer.cli.drill", "Show that every share can still be used; see who is overdue."),
+    "journal": ("signer.cli.journal", "Look at a share's journal; back it up, put it back."),
     "sign": ("signer.cli.sign", "Gather partials from agents and write the signed changes."),
+    "doctor": ("signer.cli.doctor", "See whether machine and agent are fit to hold a share."),
+    "completion": ("signer.cli.completion", "Print what makes a shell complete these commands."),
 }
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 

@@ -1,12 +1,14 @@
 """`signer request`: what shall be signed."""
 
-import time
 from pathlib import Path
+from typing import Any
 
 import click
 
 from signer.cli.options import PATH, out_file_option
 from signer.cli.printer import Printer, json_option
+
+
 
 
 @click.group(name="request")
@@ -17,57 +19,49 @@ def command() -> None:
 @command.command()
 @click.option("--group", "group_path", type=PATH, required=True, help="The group file.")
 @click.option("--network", "network_name", help="Must be the group's network; checked.")
-@click.option("--to", "to", required=True, help="Execution address, in EIP-55 case.")
-@click.option("--validators", type=PATH, required=True,
-              help="Indices, one a line or a JSON array, or ethdo's offline-preparation.json.",
+@click.option("--kind", type=click.Choice(_KINDS), default=_KINDS[0], show_default=True,
+              help="What is asked for. A withdrawal key signs changes, a validator key the others.",
+              )  # fmt: skip
+@click.option("--to", "to", help="Changes: the execution address, in EIP-55 case.")
+@click.option("--validators", type=PATH,
+              help="Changes: indices, one a line or a JSON array, or ethdo's "
+              "offline-preparation.json.")  # fmt: skip
+@click.option("--validator", type=int, help="Exit: the validator's index.")
+@click.option("--epoch", type=int, help="Exit: the beacon chain's epoch from which it is valid.")
+@click.option("--credentials", help="Deposit: withdrawal credentials, 0x and 64 hex digits.")
+@click.option("--amount", multiple=True,
+              help="Deposit: ETH, 1 to 2048 in whole Gwei. Give one for each deposit.",
+              )  # fmt: skip
+@click.option("--witness", "witnesses", type=PATH, multiple=True,
+              help="Witnesses of an earlier signing: holders hold their journals against them.",
               )  # fmt: skip
 @click.option("--valid-for", default="14d", show_default=True, help="90m, 12h or 14d.")
 @out_file_option("Where to write the request.")
 @json_option
 @click.pass_obj
-def new(
-    printer: Printer,
-    group_path: Path,
-    network_name: str | None,
-    to: str,
-    validators: Path,
-    valid_for: str,
-    out: Path,
-) -> None:
-    """Ask that validators pay their withdrawals to an address.
+def new(printer: Printer, /, **options: Any) -> None:
+    """Ask for signatures: changes of withdrawal credentials, an exit, or deposits.
 
     The request names the network and the fields; nobody hands the holders a hash to sign.
     """
-    from signer.cli.wiring import seconds
-    from signer.custody.desk import read_group
-    from signer.errors import UsageError
-    from signer.files import read_file, write_new
-    from signer.messages.address import ExecutionAddress
+    from signer.cli.requesting import make_request
+    from signer.files import write_new
     from signer.messages.card import fingerprint
-    from signer.messages.request import SignRequest
-    from signer.messages.validator_list import MAX_PREPARATION_BYTES, parse_validator_list
 
-    group = read_group(group_path)
-    if network_name is not None and network_name != group.network.name:
-        raise UsageError(f"this group's key is for {group.network.name}, not {network_name[:40]!r}")
-    address = ExecutionAddress.parse(to, "--to")
-    raw = read_file(validators, what="validator list", max_bytes=MAX_PREPARATION_BYTES)
-    indices = parse_validator_list(raw, group, f"validator list {str(validators)!r}")
-    request = SignRequest.new(
-        group,
-        [(index, address) for index in indices],
-        expires=int(time.time()) + seconds(valid_for),
-    )
+    out: Path = options.pop("out")
+    request = make_request(**options)
     write_new(out, request.to_bytes())
+    count = len(request.items)
     printer.result(
         {
             "request": str(out),
             "digest": request.digest.hex(),
-            "items": len(request.items),
+            "kind": request.kind,
+            "items": count,
             "expires": request.expires,
         },
-        f"request for {len(request.items)} validators written to {out}\n"
-        f"request {fingerprint(request.digest)}",
+        f"request for {count} item{'s' if count > 1 else ''} of kind {request.kind} "
+        f"written to {out}\nrequest {fingerprint(request.digest)}",
     )
 
 
@@ -80,17 +74,13 @@ def show(printer: Printer, file: Path, policy: Path | None) -> None:
     """Show a request in words: what would be signed, for whom, until when.
 
     Compare the fingerprint with whoever made it. With --policy the addresses carry the pool's own
-    labels, and one that the policy does not allow is shown as such.
+    labels, and what the policy does not allow is shown as such.
     """
+    from signer.cli.requesting import shown
     from signer.custody.desk import read_policy
     from signer.files import read_file
     from signer.messages.request import MAX_BYTES, SignRequest
-    from signer.messages.review import request_text
 
     raw = read_file(file, what="request", max_bytes=MAX_BYTES)
     request = SignRequest.parse(raw, f"request {str(file)!r}")
-    agreed = None if policy is None else read_policy(policy)
-    value = {"digest": request.digest.hex(), **request.to_json()}
-    if agreed is not None:
-        value["allowed"] = {address.wire: agreed.allows(address) for address in request.targets()}
-    printer.result(value, request_text(request, None if agreed is None else agreed.labels))
+    printer.result(*shown(request, None if policy is None else read_policy(policy)))

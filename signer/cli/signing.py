@@ -3,13 +3,15 @@
 import asyncio
 import secrets
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from signer.aggregator.gather import Asking, Gathering
-from signer.aggregator.outcome import Outcome, outcome_of, result_file
+from signer.aggregator.outcome import Outcome, outcome_of, result_file, result_stem
 from signer.aggregator.tally import Tally
 from signer.aggregator.work_folder import WorkFolder
 from signer.cli.printer import Printer, Progress, printable
+from signer.cli.wiring import seconds
 from signer.client import AgentClient
 from signer.custody.desk import read_group
 from signer.errors import OutputError, UsageError
@@ -18,6 +20,7 @@ from signer.messages.group_file import GroupFile
 from signer.messages.reply import SignReply
 from signer.messages.request import MAX_BYTES as MAX_REQUEST_BYTES
 from signer.messages.request import SignRequest
+from signer.messages.witness import witnesses_to_bytes
 from signer.policy.decision import check_request
 
 _AGENT_SECONDS = 20.0  # above an agent's own limit, so that its reason arrives
@@ -34,6 +37,7 @@ def sign_request(
     work: Path | None,
     metadata: bool,
     timeout: float | None,
+    wait: str | None,
     patience: float,
     spares: int,
 ) -> int:
@@ -46,7 +50,8 @@ def sign_request(
     asked = _read_request(request)
     pool = read_group(group)
     # With kept replies an expired request may still be finished; agents look at the time as well.
-    check_request(asked, pool, 0 if work is not None else int(time.time()))
+    now = 0 if work is not None else int(time.time())
+    check_request(asked, pool, None, now=now, asker=None)
     if len(set(agents)) != len(agents):
         raise UsageError("an --agent is given twice")
     make_folder(out)
@@ -54,26 +59,46 @@ def sign_request(
     tally = Tally(asked, pool, secrets.token_bytes)
     folder = WorkFolder(work, asked) if work is not None else None
     _resume(tally, folder)
-    gathering = _gathering(printer, tally, folder, agents, timeout, patience, spares)
+    asking = _asking(len(asked.items), timeout, wait, patience, spares)
+    gathering = _gathering(printer, tally, folder, agents, asking)
     asyncio.run(gathering.run())
     outcome = outcome_of(tally, gathering.failures)
     _tell(printer, outcome, pool)
     if not outcome.signed:
         printer.account = outcome.to_json()
         raise outcome.error()
-    path = _free_path(out)
+    path = _free_path(out, result_stem(asked))
     write_new(path, result_file(tally, metadata=metadata), mode=0o400)
+    witnesses = _write_witnesses(tally, path)
     summary = outcome.to_json()
-    summary |= {"file": str(path), "seconds": round(time.monotonic() - started, 3)}
+    summary |= {
+        "file": str(path),
+        "witnesses": str(witnesses) if witnesses else None,
+        "seconds": round(time.monotonic() - started, 3),
+    }
     printer.result(summary, _words(outcome, path))
     return outcome.exit_status
 
 
-def _free_path(folder: Path) -> Path:
+def _free_path(folder: Path, stem: str) -> Path:
     """Return the deposit CLI's name for now, or for the next second that has no file yet."""
     moment = int(time.time())
-    while (path := folder / f"bls_to_execution_change-{moment}.json").exists():
+    while (path := folder / f"{stem}-{moment}.json").exists():
         moment += 1
+    return path
+
+
+def _write_witnesses(tally: Tally, result: Path) -> Path | None:
+    """Keep what the signers' tokens said of their journals, beside the result."""
+    said = [
+        answer.reply.witness
+        for index, answer in sorted(tally.answers.items())
+        if index in tally.signers and answer.reply.witness is not None
+    ]
+    if not said:
+        return None
+    path = result.with_name(f"witnesses-{result.stem.rpartition('-')[2]}.json")
+    write_new(path, witnesses_to_bytes(said), mode=0o400)
     return path
 
 
@@ -81,7 +106,7 @@ def _resume(tally: Tally, folder: WorkFolder | None) -> None:
     """Count what is at hand before anybody is asked: the operator's own partials, kept replies."""
     operator = tally.request.operator
     if operator is not None:
-        tally.add("request", SignReply.of_operator(tally.request, operator))
+        tally.add("request", SignReply.of_operator(tally.request, operator), operator=True)
     if folder is not None:
         for source, reply in folder.replies():
             tally.add(source, reply, kept=True)
@@ -92,15 +117,16 @@ def _gathering(
     tally: Tally,
     folder: WorkFolder | None,
     agents: tuple[Path, ...],
-    timeout: float | None,
-    patience: float,
-    spares: int,
+    asking: Asking,
 ) -> Gathering:
     progress = Progress(printer)
     count = len(tally.request.items)
 
     def draw() -> None:
-        progress.show(len(tally.answers), tally.need, f"holders answered, {count} validators")
+        words = f"holders answered, {count} item{'s' if count > 1 else ''}"
+        if waiting := sorted(index for index, _ in gathering.waiting.values()):
+            words += f"; {_waiting_words(waiting, tally.group)}"
+        progress.show(len(tally.answers), tally.need, words)
 
     def keep(source: str, reply: SignReply) -> None:
         if folder is None:
@@ -110,18 +136,27 @@ def _gathering(
         except OutputError as error:  # the signing goes on; only resuming suffers
             printer.note(f"not kept: {error.line()}")
 
+    clients = [AgentClient(path) for path in agents]
+    gathering = Gathering(tally, clients, asking, on_reply=keep, on_change=draw)
     draw()
-    return Gathering(
-        tally,
-        [AgentClient(path) for path in agents],
-        Asking(
-            seconds=timeout or _AGENT_SECONDS + _AGENT_SECONDS_PER_ITEM * count,
-            patience=patience + _AGENT_SECONDS_PER_ITEM * count,
-            spares=spares,
-        ),
-        on_reply=keep,
-        on_change=draw,
+    return gathering
+
+
+def _asking(
+    count: int, timeout: float | None, wait: str | None, patience: float, spares: int
+) -> Asking:
+    answer_seconds = timeout or _AGENT_SECONDS + _AGENT_SECONDS_PER_ITEM * count
+    return Asking(
+        seconds=answer_seconds,
+        wait=answer_seconds if wait is None else seconds(wait),
+        patience=patience + _AGENT_SECONDS_PER_ITEM * count,
+        spares=spares,
     )
+
+
+def _waiting_words(indices: Sequence[int], group: GroupFile) -> str:
+    names = [f"{index} ({group.card_of(index).body.name})" for index in indices]
+    return f"waiting for holder{'s' if len(names) > 1 else ''} {', '.join(names)}"
 
 
 def _tell(printer: Printer, outcome: Outcome, group: GroupFile) -> None:
@@ -134,25 +169,32 @@ def _tell(printer: Printer, outcome: Outcome, group: GroupFile) -> None:
             f"bad partial: {culprit.code}, answered for share {culprit.index}{holder} "
             f"by {culprit.source}"
         )
+        if culprit.evidence is not None:
+            printer.note(f"  his own token signed that: evidence against holder {culprit.index}")
         if culprit.index in outcome.signers:
             printer.note(f"  another answer for share {culprit.index} was good: it is not his lie")
-    for failure in outcome.failures:
+    for index, source in outcome.rolled_back:
         printer.note(
-            f"{'denied' if failure.denied else 'no reply'}: {failure.code}: {failure.message}"
+            f"holder {index} answered (by {source}) from an older journal than the request "
+            "knows of: he may have restored an old disk"
         )
+    for failure in outcome.failures:
+        what = {"denied": "denied", "waiting": "still waits"}.get(failure.result, "no reply")
+        printer.note(f"{what}: {failure.code}: {failure.message}")
     for item in outcome.unsigned[:20]:
         reasons = ", ".join(f"holder {index} {code}" for index, code in item.denials)
         printer.note(
-            f"not signed: validator {item.validator_index}: {reasons or 'too few partials'}"
+            f"not signed: {item.name}: {reasons or 'too few partials'}"
         )
     if len(outcome.unsigned) > 20:
-        printer.note(f"not signed: {len(outcome.unsigned) - 20} more validators; see --json")
+        printer.note(f"not signed: {len(outcome.unsigned) - 20} more items; see --json")
 
 
 def _words(outcome: Outcome, path: Path) -> str:
     signers = ", ".join(str(index) for index in outcome.signers)
+    count = outcome.signed + len(outcome.unsigned)
     return (
-        f"signed {outcome.signed} of {outcome.signed + len(outcome.unsigned)} changes "
+        f"signed {outcome.signed} of {count} item{'s' if count > 1 else ''} "
         f"by holders {signers}\n{printable(str(path))}"
     )
 

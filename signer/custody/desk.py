@@ -1,6 +1,6 @@
 """What lies on one holder's desk: group file, policy and envelope, held against each other."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Self
 
@@ -16,6 +16,8 @@ from signer.sealing.envelope import MAX_BYTES as MAX_ENVELOPE_BYTES
 from signer.sealing.envelope import Binding, Envelope
 from signer.strict_yaml import parse_yaml_object
 from signer.threshold.params import ShareIndex
+
+_WRONG_POLICY = "take the policy that belongs to the group file; see `signer policy show`"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,15 +45,12 @@ class Desk:
         raw = read_file(envelope_path, what="envelope", max_bytes=MAX_ENVELOPE_BYTES)
         envelope = Envelope.parse(raw)
         binding = envelope.binding
-        if policy.digest != group.policy_digest:
-            raise ConfigError(
-                f"policy {str(policy_path)!r} is not the one the group file names",
-                hint="take the policy that came with the group file",
-            )
+        if policy.digest != group.current_policy_digest:
+            raise ConfigError(_not_in_force(policy_path, group), hint=_WRONG_POLICY)
         if not 1 <= binding.index <= group.threshold.n:
             raise ConfigError(f"envelope {str(envelope_path)!r}: share {binding.index} is nobody's")
         index = ShareIndex(binding.index)
-        expected = group.binding(index)
+        expected = group.binding(index, recovered=binding.recovered)
         if binding != expected:
             raise ConfigError(
                 f"envelope {str(envelope_path)!r} does not belong to this group file: "
@@ -100,6 +99,12 @@ def require_pinned(network: Network, pinned: Network | None) -> None:
     )
 
 
+def _not_in_force(path: Path, group: GroupFile) -> str:
+    number = group.amendment_number
+    agreed = f"that amendment {number} brought into force" if number else "the group file names"
+    return f"policy {str(path)!r} is not the one {agreed}"
+
+
 def _difference(found: Binding, expected: Binding) -> str:
-    names = ("group", "epoch", "index", "public_share", "role", "policy_digest")
+    names = [field.name for field in fields(Binding)]
     return next(name for name in names if getattr(found, name) != getattr(expected, name))

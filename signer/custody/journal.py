@@ -2,121 +2,265 @@
 
 JSON lines, one record per decision, chained (`signer.custody.record`). Types:
 
-- ``OPENED``    whose journal this is: group, epoch, share index, network
+- ``OPENED``    whose journal this is: group, share index, network; the share's epoch at that time
+- ``POLICY``    the amendment of the pool's policy that is followed from here on
 - ``INTENT``    a request is about to be signed; from here on its validators are bound for ever
                 (`changes` lists those that were not bound before, `count` is all of them)
 - ``RELEASED``  its partial signatures exist and may have left
 - ``FAILED``    it was not signed after all; the bindings stay
+- ``DENIED``    a person refused a request
+- ``DRILLED``   the share was proved to be usable on a device
+- ``IMPORTED``  other holders' bindings, taken over by a share that had no journal
 
-A validator is bound by (genesis validators root, validator index) to one address. Bindings come
-from INTENT, so a crash at any later moment forgets nothing. A line that was not written whole never
-was durable, so nothing was signed after it: it is set aside when the journal opens. One that lacks
-nothing but its newline counts, which is the safe reading of it.
+What they add up to is in `signer.custody.journal_state`, the file in `signer.custody.journal_file`.
 """
 
-import fcntl
 import hashlib
-import os
-import stat
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from signer.custody.record import MAX_LINE_BYTES, START, Record, is_object, record_line
-from signer.errors import InputError, JournalError
+from signer.custody.anchor import Anchor
+from signer.custody.host_anchor import HostAnchor
+from signer.custody.journal_file import JournalFile, reason
+from signer.custody.journal_state import VERSION, JournalState, owner_of
+from signer.custody.record import record_line
+from signer.custody.record_items import items_json, kind_of
+from signer.errors import JournalError
 from signer.files import fsync_folder
-from signer.messages.address import ExecutionAddress
+from signer.messages.dsse import SignedFile
 from signer.messages.group_file import GroupFile
-from signer.messages.request import MAX_ITEMS, Item, changes_from_json, changes_to_json
-from signer.policy.decision import BoundTo
+from signer.messages.items import Change, Deposit, Exit, Item
 from signer.strict import Fields
+from signer.threshold.params import ShareIndex
 
 
-class Journal:
-    """The open journal of one share. One process has it; `close()` or `with` gives it back."""
+class Journal(JournalState):
+    """The open journal of one share. One process has it; `close()` or `with` gives it back.
 
-    def __init__(self, path: Path, descriptor: int, clock: Callable[[], float]) -> None:
-        self._path = path
-        self._descriptor = descriptor
+    What it remembers is read as of any `JournalState`.
+    """
+
+    def __init__(
+        self,
+        file: JournalFile,
+        owner: Mapping[str, Any],
+        id_sign: bytes,
+        clock: Callable[[], float],
+    ) -> None:
+        super().__init__(file.what, owner)
+        self._file = file
+        self._id_sign = id_sign
         self._clock = clock
-        self._bindings: dict[int, ExecutionAddress] = {}
-        self._size = 0  # bytes that hold whole, chained records
-        self._usable = True
-        self.sequence = 0  # of the next record
-        self.head = START
-        self.torn = False  # whether an unfinished last line was set aside
+        self._behind: JournalError | None = None  # once it is known that a later journal exists
+        self._host_anchor: HostAnchor | None = None
+        self.verified = False  # whether it was held against an anchor since it was opened
 
     @classmethod
     def open(
-        cls, path: Path, group: GroupFile, index: int, *, clock: Callable[[], float] = time.time
+        cls,
+        path: Path,
+        group: GroupFile,
+        index: int,
+        *,
+        recovered: bool = False,
+        host_anchor: Path | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> Self:
         """Open the journal at `path`, or begin it, for one share of `group`.
 
+        Args:
+            path: the file.
+            group: the share's group.
+            index: the share's index.
+            recovered: whether this share's envelope came from a repair.
+            host_anchor: where the host keeps the anchor of a token that cannot; see
+                `signer.custody.anchor`.
+            clock: Unix seconds.
+
         Raises:
-            JournalError: in use, unreadable, damaged, or another share's.
+            JournalError: in use, unreadable, damaged, another share's, or older than the anchor.
         """
-        owner = {
-            "group": group.group_id.hex(),
-            "index": int(index),
-            "network": group.network.name,
-            "genesis_validators_root": group.network.genesis_validators_root.hex(),
-        }
-        journal = cls(path, _open_locked(path), clock)
+        file = JournalFile.open(path)
+        owner = owner_of(group, index)
+        id_sign = group.card_of(ShareIndex(int(index))).body.id_sign
+        journal = cls(file, owner, id_sign, clock)
         try:
-            journal._load(owner)
+            file.replay_into(journal)
+            if host_anchor is not None:
+                journal._host_anchor = HostAnchor(host_anchor, group.group_id, int(index))
+                journal._host_anchor.require_not_ahead(journal.head_at)
+                journal.verified = True
             if journal.sequence == 0:
-                journal._append("OPENED", {"version": 1, **owner})
+                body = {"version": VERSION, **owner, "epoch": group.epoch, "recovered": recovered}
+                journal._append("OPENED", body)
                 fsync_folder(path.parent)
         except OSError as error:
             journal.close()
-            raise JournalError(f"cannot open the journal {str(path)!r}: {_reason(error)}") from None
+            raise JournalError(f"cannot open the journal {str(path)!r}: {reason(error)}") from None
         except BaseException:
             journal.close()
             raise
         return journal
 
     @property
-    def bound_to(self) -> BoundTo:
-        """A function that tells which address a validator was bound to, if it was."""
-        return self._bindings.get
+    def path(self) -> Path:
+        """Where the file is."""
+        return self._file.path
 
-    def intent(self, request_digest: bytes, items: Sequence[Item], peer_uid: int) -> int:
-        """Bind the validators of `items` to their addresses, durably. Returns the sequence number.
+    @property
+    def torn(self) -> bool:
+        """Whether an unfinished last line was set aside when it was opened."""
+        return self._file.torn
+
+    def require_history(self) -> None:
+        """Refuse to sign with a share that may have signed what this journal does not know.
+
+        Raises:
+            JournalError: E_JOURNAL_EMPTY.
+        """
+        if self.needs_history:
+            raise JournalError(
+                "this share is recovered or of a later epoch, and its journal begins empty: it may "
+                "have signed before what it does not remember",
+                hint="restore the journal it had (`signer journal import BACKUP`), or take over "
+                "other holders' bindings (`signer journal import --bindings FILE…`)",
+                code="E_JOURNAL_EMPTY",
+            )
+
+    def require_not_behind(self, witnesses: Sequence[SignedFile]) -> int:
+        """Refuse if a witness of this very share tells of a later or another journal.
+
+        Returns how many witnesses were not of this share, or not signed by it: they say nothing.
+
+        Raises:
+            JournalError: E_ROLLBACK; from then on nothing is signed any more.
+        """
+        try:
+            return self.require_witnessed(witnesses, self._id_sign)
+        except JournalError as error:
+            self._behind = error
+            raise
+
+    def require_policy(self, number: int, digest: bytes) -> None:
+        """Follow amendment `number` of the pool's policy from here on; durable when it is new.
+
+        Raises:
+            JournalError: E_POLICY_OLD, a later one was followed before; or it could not be written.
+        """
+        known = self.policy
+        if known is None or number > known[0]:
+            self._append("POLICY", {"number": number, "digest": digest.hex()})
+        elif (number, digest) != known:
+            raise JournalError(
+                f"policy amendment {number} is not the one this share followed last, {known[0]}",
+                hint="take the newest group file and policy; ask the pool which amendment counts",
+                code="E_POLICY_OLD",
+            )
+
+    def intent(
+        self,
+        request_digest: bytes,
+        items: Sequence[Item],
+        asker: int | None,
+        *,
+        approved: bool = False,
+    ) -> int:
+        """Bind what `items`, all of one kind, bind; durably. Returns the sequence number.
+
+        Args:
+            request_digest: the request's name.
+            items: what is about to be signed of it.
+            asker: the user who asked, None for somebody at the desk.
+            approved: whether a person said yes.
 
         Raises:
             JournalError: it could not be made durable, so nothing may be unsealed; or an item
                 contradicts a binding, which `policy` should have refused.
         """
-        for validator_index, address in items:
-            if self._bindings.get(validator_index, address) != address:
-                raise JournalError(f"validator {validator_index} is bound to another address")
-        new = [item for item in items if item[0] not in self._bindings]
+        if self._behind is not None:
+            raise self._behind
+        self.require_history()
+        self.require_bindable(items)
+        new = [
+            item
+            for item in items
+            if isinstance(item, Exit | Deposit) or self.address_of(item[0]) is None
+        ]
         body = {
             "request": request_digest.hex(),
-            "peer_uid": peer_uid,
+            "uid": asker,
+            "approved": approved,
+            "kind": kind_of(items),
             "count": len(items),
-            "changes": changes_to_json(new),
+            **items_json(new),
         }
         sequence = self._append("INTENT", body)
-        self._bindings.update(items)
+        if self._host_anchor is not None:
+            self._host_anchor.advance(Anchor(sequence, self.head))
         return sequence
 
-    def released(self, intent: int, partials: Sequence[bytes]) -> None:
-        """Record, durably, that the partials of an INTENT are about to leave."""
-        digest = hashlib.sha256(b"".join(partials)).hexdigest()
-        body = {"intent": intent, "count": len(partials), "partials_sha256": digest}
+    def released(
+        self,
+        intent: int,
+        partials: Sequence[bytes],
+        *,
+        anchored_on: bytes | None = None,
+        unsealed_milliseconds: int | None = None,
+    ) -> None:
+        """Record, durably, that the partials of an INTENT are about to leave.
+
+        Args:
+            intent: its sequence number.
+            partials: what leaves.
+            anchored_on: SHA-256 of the serial of the token that holds the INTENT's head.
+            unsealed_milliseconds: how long the share was in the worker's memory.
+        """
+        body = {
+            "intent": intent,
+            "count": len(partials),
+            "partials_sha256": hashlib.sha256(b"".join(partials)).hexdigest(),
+            "anchored_on": None if anchored_on is None else anchored_on.hex(),
+            "unsealed_milliseconds": unsealed_milliseconds,
+        }
         self._append("RELEASED", body)
 
     def failed(self, intent: int, code: str) -> None:
         """Record that an INTENT ended without partials."""
         self._append("FAILED", {"intent": intent, "code": code})
 
+    def denied(self, request_digest: bytes, asker: int | None, code: str) -> None:
+        """Record that a person refused a request."""
+        self._append("DENIED", {"request": request_digest.hex(), "uid": asker, "code": code})
+
+    def drilled(self, moment: int, device: bytes) -> None:
+        """Record a drill on the device whose serial has the SHA-256 `device`."""
+        self._append("DRILLED", {"moment": moment, "device": device.hex()})
+
+    def imported(
+        self, changes: Sequence[Change], credentials: bytes | None, statements: dict[int, bytes]
+    ) -> None:
+        """Take over bindings from other holders' statements (share index: SHA-256 of each).
+
+        Raises:
+            JournalError: one contradicts what is bound here.
+        """
+        self.require_bindable(changes)
+        if credentials is not None:
+            self.require_bindable([Deposit(credentials, 0)])
+        body = {
+            "statements": [
+                {"index": index, "sha256": digest.hex()} for index, digest in statements.items()
+            ],
+            **items_json([item for item in changes if self.address_of(item[0]) is None]),
+            "deposit_credentials": None if credentials is None else credentials.hex(),
+        }
+        self._append("IMPORTED", body)
+
     def close(self) -> None:
         """Give the journal back."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -125,168 +269,13 @@ class Journal:
         self.close()
 
     def _append(self, kind: str, body: dict[str, Any]) -> int:
-        """Write one record and wait until the disk has it."""
-        if not self._usable:
-            raise JournalError(
-                "the journal could not be repaired after a failed write",
-                hint="free the disk, then restart the agent",
-            )
-        self._require_untouched()
+        """Write one record and wait until the disk has it; then it counts."""
+        now = max(int(self._clock()), 0)
+        moment = max(now, self.last_time)
+        if now < moment:  # time does not go back in a journal; that the clock did is noted
+            body = {**body, "clock": now}
         sequence = self.sequence
-        line, head = record_line(sequence, self.head, int(self._clock()), kind, body)
-        try:
-            _write_all(self._descriptor, line)
-            os.fsync(self._descriptor)
-        except OSError as error:
-            self._cut_back()
-            raise JournalError(
-                f"cannot write the journal {str(self._path)!r}: {_reason(error)}",
-                hint="nothing was released; free the disk and ask again",
-            ) from None
-        self._size += len(line)
-        self.head = head
-        self.sequence += 1
+        line, head = record_line(sequence, self.head, moment, kind, body)
+        self._file.append(line)
+        self.apply(kind, Fields(body, "record"), moment, head)
         return sequence
-
-    def _require_untouched(self) -> None:
-        """Write only to the file at the path, and only after what this process knows of it.
-
-        A journal that was moved away, cut or written by others would not hold what is signed now.
-        """
-        try:
-            ours, there = os.fstat(self._descriptor), self._path.lstat()
-            untouched = os.path.samestat(ours, there) and ours.st_size == self._size
-        except OSError:
-            untouched = False
-        if not untouched:
-            raise JournalError(
-                f"the journal {str(self._path)!r} was moved or changed under the agent",
-                hint="put back the journal it had, then restart the agent",
-            )
-
-    def _cut_back(self) -> None:
-        """Undo a half-written line; if even that fails, sign no more until a restart."""
-        try:
-            os.ftruncate(self._descriptor, self._size)
-            os.fsync(self._descriptor)
-        except OSError:
-            self._usable = False
-
-    def _load(self, owner: dict[str, Any]) -> None:
-        with os.fdopen(os.dup(self._descriptor), "rb") as file:
-            file.seek(0)
-            for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES), b""), 1):
-                if not line.endswith(b"\n"):
-                    if len(line) == MAX_LINE_BYTES or file.read(1):
-                        raise self._damaged(number, "a line without an end")
-                    self._end_line(line, number, owner)
-                    break
-                self._replay(line[:-1], number, owner)
-                self._size += len(line)
-        if self.sequence == 0 and self._size:
-            raise self._damaged(1, "no first record")
-
-    def _replay(self, line: bytes, number: int, owner: dict[str, Any]) -> None:
-        what = f"journal {str(self._path)!r}, line {number}"
-        try:
-            record = Record.parse(line, what)
-            if record.sequence != self.sequence or record.previous != self.head:
-                raise self._damaged(number, "it does not follow the line before it")
-            if (record.kind == "OPENED") != (record.sequence == 0):
-                raise self._damaged(number, f"{record.kind} in this place")
-            self._apply(record.kind, record.body, owner)
-        except InputError as error:
-            raise self._damaged(number, error.message) from None
-        self.head = record.head
-        self.sequence += 1
-
-    def _apply(self, kind: str, body: Fields, owner: dict[str, Any]) -> None:
-        if kind == "OPENED":
-            body.constant("version", 1)
-            for name, expected in owner.items():
-                if body.take(name) != expected:
-                    raise JournalError(
-                        f"the journal {str(self._path)!r} is of another {name.replace('_', ' ')}",
-                        hint="each share has a state folder of its own, for ever",
-                    )
-        elif kind == "INTENT":
-            body.hex_bytes("request", 32)
-            body.integer("peer_uid", low=-1, high=2**32)
-            body.integer("count", low=1, high=MAX_ITEMS)
-            changes = body.array("changes", low=0, high=MAX_ITEMS)
-            for validator_index, address in changes_from_json(changes, body.what):
-                if self._bindings.setdefault(validator_index, address) != address:
-                    raise JournalError(
-                        f"the journal binds validator {validator_index} to two addresses",
-                        hint="it was altered: sign nothing with this share, tell the pool",
-                    )
-        else:
-            body.integer("intent", low=0, high=self.sequence)
-            if kind == "RELEASED":
-                body.integer("count", low=1, high=MAX_ITEMS)
-                body.hex_bytes("partials_sha256", 32)
-            else:
-                body.string("code", pattern=r"E_[A-Z_]+")
-        body.done()
-
-    def _end_line(self, line: bytes, number: int, owner: dict[str, Any]) -> None:
-        """Deal with a last line that has no newline: damaged, whole but for that, or unfinished."""
-        if is_object(line[:-1]):
-            raise self._damaged(number, "something else stands where it should end")
-        if not is_object(line):
-            self._set_aside(line)
-            return
-        self._replay(line, number, owner)
-        _write_all(self._descriptor, b"\n")
-        os.fsync(self._descriptor)
-        self._size += len(line) + 1
-
-    def _set_aside(self, line: bytes) -> None:
-        """Move an unfinished last line, never durable, out of the way and keep it for a look."""
-        aside = self._path.with_name(f"{self._path.name}.torn-{self.sequence}")
-        aside.write_bytes(line)
-        os.ftruncate(self._descriptor, self._size)
-        os.fsync(self._descriptor)
-        self.torn = True
-
-    def _damaged(self, number: int, why: str) -> JournalError:
-        return JournalError(
-            f"the journal {str(self._path)!r} is damaged at line {number}: {why}",
-            hint="restore it whole from a backup; without it this share must not sign",
-        )
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or type(error).__name__).lower()
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-def _open_locked(path: Path) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-    try:
-        descriptor = os.open(path, flags, 0o600)
-    except OSError as error:
-        raise JournalError(f"cannot open the journal {str(path)!r}: {_reason(error)}") from None
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise JournalError(f"the journal {str(path)!r} is not a regular file")
-        if status.st_uid != os.geteuid() or status.st_mode & 0o077:
-            raise JournalError(
-                f"the journal {str(path)!r} is open to other users", hint=f"chmod 600 {path}"
-            )
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise JournalError(
-            f"the journal {str(path)!r} is in use", hint="another agent runs on this state folder"
-        ) from None
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor

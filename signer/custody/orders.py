@@ -7,19 +7,25 @@ import termios
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from signer.custody.custodian import module_environment
 from signer.custody.jobs import Job
+from signer.custody.jobs.amending import SignAmendment
+from signer.custody.jobs.journal import StateBindings
 from signer.custody.jobs.shares import VerifyShare
 from signer.custody.jobs.sources import SecretSource, TokenChoice
 from signer.custody.jobs.splitting import SplitKey
 from signer.custody.jobs.tokens import ListTokens, MakeCard, SetUpToken
 from signer.custody.worker_process import run_worker
 from signer.errors import PinError, UsageError
+from signer.messages.amendment import MAX_PAYLOAD_BYTES
+from signer.messages.amendment import PAYLOAD_TYPE as AMENDMENT_TYPE
 from signer.messages.card import Card
+from signer.messages.dsse import SignedFile
 from signer.messages.group_file import GroupFile
 from signer.strict import Fields
+from signer.threshold.params import MAX_HOLDERS
 
 _PERSON_SECONDS = 300.0  # a person types PINs and words meanwhile; tokens generate keys slowly
 _TTY = "/dev/tty"
@@ -106,11 +112,52 @@ def split_key(job: SplitKey, terminals: Sequence[int] = ()) -> SplitResult:
     )
 
 
-def verify_share(token: TokenChoice, pin_file: Path | None, group: bytes, envelope: bytes) -> int:
-    """Unseal a share on the token and prove it against the group file; return its index."""
+def verify_share(
+    token: TokenChoice,
+    pin_file: Path | None,
+    group: bytes,
+    envelope: bytes,
+    card: bytes | None = None,
+) -> int:
+    """Unseal a share on the token and prove it against the group file; return its index.
+
+    `card` is the token's own, if it is a spare.
+    """
     with pin_source(pin_file) as (pin, terminals):
-        job = VerifyShare(token=token, pin=pin, group=_text(group), envelope=_text(envelope))
+        job = VerifyShare(
+            token=token,
+            pin=pin,
+            group=_text(group),
+            envelope=_text(envelope),
+            card=None if card is None else _text(card),
+        )
         return _order(job, token, terminals).integer("index", low=1, high=2**16)
+
+
+def sign_amendment(
+    token: TokenChoice, pin_file: Path | None, group: bytes, amendment: bytes
+) -> tuple[int, SignedFile]:
+    """Have the holder's token sign an amendment of the policy; return his index and signature."""
+    with pin_source(pin_file) as (pin, terminals):
+        job = SignAmendment(token=token, pin=pin, group=_text(group), amendment=_text(amendment))
+        result = _order(job, token, terminals)
+    signature = SignedFile.parse(
+        result.take("signature"),
+        "signature",
+        payload_type=AMENDMENT_TYPE,
+        max_payload=MAX_PAYLOAD_BYTES,
+    )
+    return result.integer("index", low=1, high=MAX_HOLDERS), signature
+
+
+def state_bindings(
+    token: TokenChoice, pin_file: Path | None, journal: Path, moment: int
+) -> dict[str, Any]:
+    """Return the token's signed statement of what the journal binds, as a JSON object."""
+    with pin_source(pin_file) as (pin, terminals):
+        job = StateBindings(token=token, pin=pin, journal=str(journal.absolute()), moment=moment)
+        statement = _order(job, token, terminals).take("statement")
+    return statement if isinstance(statement, dict) else {}
 
 
 @contextlib.contextmanager

@@ -14,7 +14,9 @@ from signer.strict import MAX_INTEGER, Fields, canonical, parse_object
 
 MAX_LINE_BYTES = 2 * 1024 * 1024  # an INTENT of 20,000 validators is some 300 KB
 START = bytes(32)  # the head before the first record
-KINDS = ("OPENED", "INTENT", "RELEASED", "FAILED")
+KINDS = (
+    "OPENED", "POLICY", "INTENT", "RELEASED", "FAILED", "DENIED", "DRILLED", "IMPORTED",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +25,7 @@ class Record:
 
     sequence: int
     previous: bytes
+    moment: int  # Unix seconds
     kind: str
     body: Fields
     head: bytes
@@ -39,14 +42,16 @@ class Record:
         head = fields.hex_bytes("head", 32)
         sequence = fields.integer("seq", low=0, high=MAX_INTEGER)
         previous = fields.hex_bytes("prev", 32)
-        fields.integer("ts", low=0, high=MAX_INTEGER)
+        moment = fields.integer("ts", low=0, high=MAX_INTEGER)
         kind = fields.choice("type", KINDS)
         body = fields.nested("body")
         fields.done()
         del value["head"]
         if head != _digest(value):
             raise SchemaError(f"{what}: it is not what was written")
-        return cls(sequence=sequence, previous=previous, kind=kind, body=body, head=head)
+        return cls(
+            sequence=sequence, previous=previous, moment=moment, kind=kind, body=body, head=head
+        )
 
 
 def record_line(

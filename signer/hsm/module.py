@@ -21,6 +21,7 @@ from pkcs11.types import Slot
 
 from signer.errors import ModuleError
 from signer.hsm.library import refuse, require_loadable
+from signer.hsm.module_file import require_unchangeable
 from signer.hsm.profile import DeviceProfile
 from signer.secret import SecretBytes
 
@@ -199,10 +200,11 @@ def load_module(path: Path) -> Module:
     """Load and initialise the PKCS#11 module at the absolute `path`.
 
     Raises:
-        ModuleError: it is not there, writable by anybody, no library for this machine, no PKCS#11
+        ModuleError: it is not there, others can change it, no library for this machine, no PKCS#11
             module, or in use by this process already.
     """
     require_loadable(path)
+    require_unchangeable(path)
     try:
         library = ctypes.CDLL(str(path))
     except OSError as error:

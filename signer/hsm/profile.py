@@ -14,6 +14,7 @@ from signer.strict import Fields
 MAX_BYTES = 16 * 1024
 NAME_PATTERN = r"[a-z0-9][a-z0-9-]{0,31}"
 SEAL_METHODS = ("hpke-p256",)
+ANCHORS = ("token", "host", "none")
 VERIFIED = ("run here", "documented")
 MAX_PIN_BYTES = 255
 
@@ -36,6 +37,7 @@ class DeviceProfile:
     seal: str  # one of SEAL_METHODS
     pin_min: int  # bytes
     pin_max: int  # bytes
+    journal_anchor: str  # one of ANCHORS: what remembers how far a journal had come
     verified: str  # one of VERIFIED
     notes: str
 
@@ -52,6 +54,7 @@ class DeviceProfile:
             "seal": self.seal,
             "pin": {"min_length": self.pin_min, "max_length": self.pin_max},
             "provenance": "strict",
+            "journal_anchor": self.journal_anchor,
             "verified": self.verified,
             "notes": self.notes,
         }
@@ -93,6 +96,7 @@ class DeviceProfile:
             seal=fields.choice("seal", SEAL_METHODS),
             pin_min=pin.integer("min_length", low=1, high=MAX_PIN_BYTES),
             pin_max=pin.integer("max_length", low=1, high=MAX_PIN_BYTES),
+            journal_anchor=fields.choice("journal_anchor", ANCHORS),
             verified=fields.choice("verified", VERIFIED),
             notes=fields.string("notes", pattern=r"[ -~\n]*", max_length=4096),
         )

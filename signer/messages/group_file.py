@@ -4,16 +4,20 @@ It contradicts itself or it is whole: the id is a digest of the constants, the g
 the vector's constant term, indices run 1 to n, cards verify, no key stands twice. It does not prove
 who made it. For that, holders compare its fingerprint by voice (a certificate comes with
 ceremonies), and each proves his share against it (`signer share verify`).
+
+It names the first policy, by digest, and carries every amendment since, each signed by all.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from signer.bls.encoding import PublicKey
 from signer.errors import GroupFileError
+from signer.messages.amendment import MAX_AMENDMENTS, Amendment, Chain
 from signer.messages.card import Card
-from signer.messages.group_id import MAX_EPOCH, ROLES, group_id_of
+from signer.messages.credentials import bls_credentials
+from signer.messages.group_id import MAX_EPOCH, ROLES, group_id_of, holders_digest
 from signer.messages.networks import Network
 from signer.sealing.envelope import Binding
 from signer.strict import Fields, canonical, parse_hex, parse_object
@@ -32,10 +36,11 @@ class GroupFile:
     role: str
     epoch: int
     origin: str
-    policy_digest: bytes
+    policy_digest: bytes  # of the first policy, which the envelopes are bound to
     threshold: Threshold
     vector: VerificationVector
     cards: tuple[Card, ...]  # of holder 1, 2, … n
+    amendments: tuple[Amendment, ...] = ()  # of the policy: 1, 2, …
 
     @property
     def public_key(self) -> PublicKey:
@@ -61,7 +66,37 @@ class GroupFile:
         """Return the card of holder `index`."""
         return self.cards[index - 1]
 
-    def binding(self, index: ShareIndex) -> Binding:
+    @property
+    def id_signs(self) -> tuple[bytes, ...]:
+        """The holders' identity keys, 65-byte points, in index order."""
+        return tuple(card.body.id_sign for card in self.cards)
+
+    @property
+    def holders_digest(self) -> bytes:
+        """32 bytes: t and every holder's identity key, as the envelopes are bound to them."""
+        return holders_digest(self.threshold.t, self.id_signs)
+
+    @property
+    def amendment_number(self) -> int:
+        """How often the policy was amended; 0: the first one is in force."""
+        return len(self.amendments)
+
+    @property
+    def current_policy_digest(self) -> bytes:
+        """The digest of the policy in force."""
+        return self.amendments[-1].policy_digest if self.amendments else self.policy_digest
+
+    @property
+    def chain(self) -> Chain:
+        """What this group's amendments are held against."""
+        return Chain(
+            group=self.group_id,
+            epoch=self.epoch,
+            first_policy_digest=self.policy_digest,
+            holders=self.id_signs,
+        )
+
+    def binding(self, index: ShareIndex, *, recovered: bool = False) -> Binding:
         """Return what the envelope of share `index` is bound to."""
         return Binding(
             group=self.group_id,
@@ -70,18 +105,20 @@ class GroupFile:
             public_share=bytes(self.vector.public_share(index)),
             role=self.role,
             policy_digest=self.policy_digest,
+            holders=self.holders_digest,
+            recovered=recovered,
         )
 
     @property
     def withdrawal_credentials(self) -> bytes:
         """32 bytes: 0x00 ‖ SHA-256(group public key)[1:], what this key's validators carry."""
-        return b"\0" + hashlib.sha256(self.public_key).digest()[1:]
+        return bls_credentials(self.public_key)
 
     def to_json(self) -> dict[str, Any]:
         """Return the group file as a JSON object."""
         return {
             "type": "signer-group",
-            "version": 1,
+            "version": 2,
             "group": self.group_id.hex(),
             "network": self.network.to_json(),
             "role": self.role,
@@ -96,6 +133,7 @@ class GroupFile:
                 {"index": index, "card": card.to_json()}
                 for index, card in enumerate(self.cards, start=1)
             ],
+            "amendments": [amendment.to_json() for amendment in self.amendments],
         }
 
     def to_bytes(self) -> bytes:
@@ -112,10 +150,11 @@ class GroupFile:
             ThresholdParameterError: t and n do not make a threshold.
             CardError: a card that does not hold.
             GroupFileError: parts that contradict each other.
+            PolicyError: an amendment of the policy that not every holder signed, or out of order.
         """
         fields = Fields(parse_object(raw, what=what, max_bytes=MAX_BYTES), what)
         fields.constant("type", "signer-group")
-        fields.constant("version", 1)
+        fields.constant("version", 2)
         claimed_id = fields.hex_bytes("group", 32)
         claimed_key = fields.hex_bytes("group_public_key", 48)
         t = fields.integer("threshold", low=0, high=2**16)
@@ -132,6 +171,7 @@ class GroupFile:
         epoch = fields.integer("epoch", low=1, high=MAX_EPOCH)
         origin = fields.choice("origin", ORIGINS)
         policy_digest = fields.hex_bytes("policy_digest", 32)
+        amendments = fields.array("amendments", low=0, high=MAX_AMENDMENTS)
         fields.done()
         group = cls(
             network=network,
@@ -149,7 +189,7 @@ class GroupFile:
             raise GroupFileError(f"{what}: the group public key is not the vector's first entry")
         if group.group_id != claimed_id:
             raise GroupFileError(f"{what}: the group id does not belong to these constants")
-        return group
+        return replace(group, amendments=group.chain.parse(amendments, f"{what}: amendments"))
 
 
 def refuse_shared_keys(cards: tuple[Card, ...], what: str) -> None:

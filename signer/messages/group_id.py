@@ -1,6 +1,7 @@
-"""What a group is, in one digest: its network, its role and its public key."""
+"""What a group is, in one digest: its network, its role and its public key. And who holds it."""
 
 import hashlib
+from collections.abc import Iterable
 
 from signer.messages.networks import Network
 from signer.strict import canonical
@@ -19,3 +20,9 @@ def group_id_of(network: Network, role: str, public_key: bytes) -> bytes:
         "group_public_key": bytes(public_key).hex(),
     }
     return hashlib.sha256(canonical(constants)).digest()
+
+
+def holders_digest(threshold: int, id_signs: Iterable[bytes]) -> bytes:
+    """Return the digest over t and every holder's identity key (65-byte points), in index order."""
+    holders = {"threshold": threshold, "id_sign": [point.hex() for point in id_signs]}
+    return hashlib.sha256(canonical(holders)).digest()

@@ -68,9 +68,10 @@ class Network:
         return network
 
 
-# Versions and chain ids are from metadata/config.yaml of eth-clients/mainnet and eth-clients/hoodi,
-# the roots from mainnet's README.md and hoodi's metadata/genesis_validators_root.txt. The same
-# values stand in settings.py of ethstaker-deposit-cli 1.2.2.
+# Versions and chain ids are from metadata/config.yaml of eth-clients/{mainnet,sepolia,holesky,
+# hoodi} and {mainnet,chiado}/config.yaml of gnosischain/configs. The roots are from README.md
+# (mainnet, sepolia, holesky), metadata/genesis_validators_root.txt (hoodi) and bytes 8..40 of
+# genesis.ssz (gnosis, chiado). settings.py of ethstaker-deposit-cli 1.2.2 has the same values.
 MAINNET = Network(
     name="mainnet",
     genesis_fork_version=bytes.fromhex("00000000"),
@@ -79,6 +80,24 @@ MAINNET = Network(
     ),
     capella_fork_version=bytes.fromhex("03000000"),
     chain_id=1,
+)
+SEPOLIA = Network(
+    name="sepolia",
+    genesis_fork_version=bytes.fromhex("90000069"),
+    genesis_validators_root=bytes.fromhex(
+        "d8ea171f3c94aea21ebc42a1ed61052acf3f9209c00e4efbaaddac09ed9b8078"
+    ),
+    capella_fork_version=bytes.fromhex("90000072"),
+    chain_id=11155111,
+)
+HOLESKY = Network(
+    name="holesky",
+    genesis_fork_version=bytes.fromhex("01017000"),
+    genesis_validators_root=bytes.fromhex(
+        "9143aa7c615a7f7115e2b6aac319c03529df8242ae705fba9df39b79c59fa8b1"
+    ),
+    capella_fork_version=bytes.fromhex("04017000"),
+    chain_id=17000,
 )
 HOODI = Network(
     name="hoodi",
@@ -89,7 +108,38 @@ HOODI = Network(
     capella_fork_version=bytes.fromhex("40000910"),
     chain_id=560048,
 )
-BUILT_IN = {network.name: network for network in (MAINNET, HOODI)}
+GNOSIS = Network(
+    name="gnosis",
+    genesis_fork_version=bytes.fromhex("00000064"),
+    genesis_validators_root=bytes.fromhex(
+        "f5dcb5564e829aab27264b9becd5dfaa017085611224cb3036f573368dbb9d47"
+    ),
+    capella_fork_version=bytes.fromhex("03000064"),
+    chain_id=100,
+)
+CHIADO = Network(
+    name="chiado",
+    genesis_fork_version=bytes.fromhex("0000006f"),
+    genesis_validators_root=bytes.fromhex(
+        "9d642dac73058fbf39c0ae41ab1e34e4d889043cb199851ded7095bc99eb4c1e"
+    ),
+    capella_fork_version=bytes.fromhex("0300006f"),
+    chain_id=10200,
+)
+BUILT_IN = {network.name: network for network in (MAINNET, SEPOLIA, HOLESKY, HOODI, GNOSIS, CHIADO)}
+_WORDS = {
+    "mainnet": "Ethereum, real ether",
+    "gnosis": "Gnosis Chain, real GNO",
+    "sepolia": "a test network of Ethereum",
+    "holesky": "a test network of Ethereum",
+    "hoodi": "a test network of Ethereum",
+    "chiado": "a test network of Gnosis Chain",
+}
+
+
+def network_words(name: str) -> str:
+    """Return what the network called `name` is, for people."""
+    return _WORDS.get(name, "a custom network, not built in")
 
 
 def parse_network_file(raw: bytes, what: str = "network file") -> Network:
@@ -127,8 +177,13 @@ def find_network(name: str, custom: Network | None = None) -> Network:
         known = ", ".join(sorted(BUILT_IN))
         raise NetworkError(
             f"unknown network {name[:40]!r}",
-            hint=f"built in: {known}; any other needs --network-file FILE",
+            hint=f"built in: {known}; any other needs --network-file FILE{_changing(name)}",
         ) from None
+
+
+def _changing(name: str) -> str:
+    """Say why ephemery is not built in: it begins anew every 28 days, with other constants."""
+    return " (ephemery's constants change at each reset: ask a node)" if name == "ephemery" else ""
 
 
 def _hex(fields: Fields, name: str, size: int) -> bytes:

@@ -1,12 +1,21 @@
-"""What one holder answers: a partial signature or a reason, for every item of the request."""
+"""What one holder answers: a partial signature or a reason, for every item of the request.
 
+A reply that brings partials is signed: its `witness` (`signer.messages.witness`) names these very
+partials and the place in the holder's journal where their INTENT stands.
+"""
+
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 from signer.errors import SchemaError
+from signer.messages.dsse import SignedFile
 from signer.messages.group_id import MAX_EPOCH
+from signer.messages.items import MAX_ITEMS
 from signer.messages.request import OperatorPartial, SignRequest
+from signer.messages.witness import MAX_BYTES as MAX_WITNESS_BYTES
+from signer.messages.witness import PAYLOAD_TYPE as WITNESS_TYPE
 from signer.strict import Fields, canonical, parse_hex, parse_object
 from signer.threshold.params import MAX_HOLDERS, ShareIndex
 
@@ -19,18 +28,22 @@ CODE_PATTERN = r"E_[A-Z][A-Z_]{0,30}"
 class Denial:
     """Why an item was not signed."""
 
-    validator_index: int
+    position: int  # of the item in the request, from 0
     code: str
     reason: str
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object."""
-        return {"validator_index": self.validator_index, "code": self.code, "reason": self.reason}
+        return {"item": self.position, "code": self.code, "reason": self.reason}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignReply:
-    """One holder's partials, unverified: 96 bytes or None per item, in the request's order."""
+    """One holder's partials, unverified: 96 bytes or None per item, in the request's order.
+
+    `witness` is unverified too, and None when nothing was signed; only the operator's own partials,
+    which the request itself carries, have none.
+    """
 
     request_digest: bytes
     group_id: bytes
@@ -38,6 +51,7 @@ class SignReply:
     index: ShareIndex
     partials: tuple[bytes | None, ...]
     denied: tuple[Denial, ...]  # one for each None, in the same order
+    witness: SignedFile | None = None
 
     @classmethod
     def of_operator(cls, request: SignRequest, operator: OperatorPartial) -> Self:
@@ -51,17 +65,23 @@ class SignReply:
             denied=(),
         )
 
+    @property
+    def partials_digest(self) -> bytes:
+        """SHA-256 over the partials that are there, one after the other."""
+        return hashlib.sha256(b"".join(entry for entry in self.partials if entry)).digest()
+
     def to_bytes(self) -> bytes:
         """Return the canonical bytes, newline at the end."""
         value = {
             "type": "signer-reply",
-            "version": 1,
+            "version": 2,
             "request": self.request_digest.hex(),
             "group": self.group_id.hex(),
             "epoch": self.epoch,
             "index": int(self.index),
             "partials": [None if entry is None else entry.hex() for entry in self.partials],
             "denied": [denial.to_json() for denial in self.denied],
+            "witness": None if self.witness is None else self.witness.to_json(),
         }
         return canonical(value) + b"\n"
 
@@ -69,14 +89,15 @@ class SignReply:
     def parse(cls, raw: bytes, request: SignRequest, what: str = "reply") -> Self:
         """Read a reply and hold it against the request it answers.
 
-        The partials themselves stay unverified; only `threshold` can tell a good one.
+        The partials themselves stay unverified; only `threshold` can tell a good one. So does the
+        witness: it takes the holder's card.
 
         Raises:
             SchemaError: not this format, an answer to something else, or an item unaccounted for.
         """
         fields = Fields(parse_object(raw, what=what, max_bytes=MAX_BYTES), what)
         fields.constant("type", "signer-reply")
-        fields.constant("version", 1)
+        fields.constant("version", 2)
         count = len(request.items)
         digest = fields.hex_bytes("request", 32)
         group_id = fields.hex_bytes("group", 32)
@@ -84,6 +105,7 @@ class SignReply:
         index = ShareIndex(fields.integer("index", low=1, high=MAX_HOLDERS))
         entries = fields.array("partials", low=count, high=count)
         denials = fields.array("denied", low=0, high=count)
+        witness = take_witness(fields, what)
         fields.done()
         if digest != request.digest:
             raise SchemaError(f"{what}: it answers another request")
@@ -94,7 +116,9 @@ class SignReply:
             for entry in entries
         )
         denied = tuple(_denial(entry, what) for entry in denials)
-        _account(request, partials, denied, what)
+        _account(partials, denied, what)
+        if (witness is None) != (len(denied) == count):
+            raise SchemaError(f"{what}: a witness belongs to partials, and partials to a witness")
         return cls(
             request_digest=digest,
             group_id=group_id,
@@ -102,13 +126,14 @@ class SignReply:
             index=index,
             partials=partials,
             denied=denied,
+            witness=witness,
         )
 
 
 def _denial(value: Any, what: str) -> Denial:
     fields = Fields(value, f"{what}: denial")
     denial = Denial(
-        fields.integer("validator_index", low=0, high=2**40 - 1),
+        fields.integer("item", low=0, high=MAX_ITEMS - 1),
         fields.string("code", pattern=CODE_PATTERN, max_length=32),
         fields.string("reason", pattern=r"[ -~]*", max_length=300),
     )
@@ -116,14 +141,21 @@ def _denial(value: Any, what: str) -> Denial:
     return denial
 
 
-def _account(
-    request: SignRequest,
-    partials: Sequence[bytes | None],
-    denied: Sequence[Denial],
-    what: str,
-) -> None:
-    unsigned = [
-        item[0] for item, partial in zip(request.items, partials, strict=True) if partial is None
-    ]
-    if unsigned != [denial.validator_index for denial in denied]:
+def take_witness(fields: Fields, what: str) -> SignedFile | None:
+    """Take field `witness`, which may be null. Proves nothing about who signed it.
+
+    Raises:
+        SchemaError: it is none.
+    """
+    value = fields.take("witness")
+    if value is None:
+        return None
+    return SignedFile.parse(
+        value, f"{what}: witness", payload_type=WITNESS_TYPE, max_payload=MAX_WITNESS_BYTES
+    )
+
+
+def _account(partials: Sequence[bytes | None], denied: Sequence[Denial], what: str) -> None:
+    unsigned = [position for position, partial in enumerate(partials) if partial is None]
+    if unsigned != [denial.position for denial in denied]:
         raise SchemaError(f"{what}: its denials do not account for the items it did not sign")

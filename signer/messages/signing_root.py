@@ -1,7 +1,8 @@
 """From a typed message to the 32 bytes that are signed. The only place where roots are made.
 
 SSZ: consensus-specs, ssz/simple-serialize.md. Domains: phase0/beacon-chain.md `compute_domain`,
-`compute_signing_root`; capella/beacon-chain.md `process_bls_to_execution_change`.
+`compute_signing_root`, `process_deposit`; capella/beacon-chain.md
+`process_bls_to_execution_change`; deneb/beacon-chain.md `process_voluntary_exit` (EIP-7044).
 """
 
 import hashlib
@@ -12,6 +13,8 @@ from signer.bls.encoding import PublicKey
 from signer.messages.address import ExecutionAddress
 from signer.messages.networks import Network
 
+DOMAIN_DEPOSIT = bytes.fromhex("03000000")
+DOMAIN_VOLUNTARY_EXIT = bytes.fromhex("04000000")
 DOMAIN_BLS_TO_EXECUTION_CHANGE = bytes.fromhex("0a000000")
 
 _ZERO_CHUNK = bytes(32)
@@ -24,6 +27,23 @@ class BLSToExecutionChange:
     validator_index: int
     from_bls_pubkey: PublicKey
     to_execution_address: ExecutionAddress
+
+
+@dataclass(frozen=True, slots=True)
+class VoluntaryExit:
+    """Ends a validator's duties (phase0/beacon-chain.md)."""
+
+    epoch: int
+    validator_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class DepositMessage:
+    """Makes or funds a validator (phase0/beacon-chain.md)."""
+
+    pubkey: PublicKey
+    withdrawal_credentials: bytes  # 32 bytes
+    amount: int  # Gwei
 
 
 def compute_domain(domain_type: bytes, fork_version: bytes, genesis_root: bytes) -> bytes:
@@ -64,10 +84,50 @@ def bls_to_execution_change_roots(
     return roots
 
 
-def signing_root(change: BLSToExecutionChange, network: Network) -> bytes:
-    """Return the signing root of one change."""
-    item = (change.validator_index, change.to_execution_address)
-    return bls_to_execution_change_roots(network, change.from_bls_pubkey, [item])[0]
+def voluntary_exit_domain(network: Network) -> bytes:
+    """Return the domain of every exit on `network`: the *Capella* fork version, for ever."""
+    return compute_domain(
+        DOMAIN_VOLUNTARY_EXIT, network.capella_fork_version, network.genesis_validators_root
+    )
+
+
+def deposit_domain(network: Network) -> bytes:
+    """Return the domain of every deposit: the genesis fork version and a *zero* root.
+
+    A deposit is valid before its chain has a genesis validators root.
+    """
+    return compute_domain(DOMAIN_DEPOSIT, network.genesis_fork_version, bytes(32))
+
+
+def deposit_message_root(deposit: DepositMessage) -> bytes:
+    """Return the hash tree root of a deposit message."""
+    left = _hash(
+        _hash(deposit.pubkey[:32], _chunk(deposit.pubkey[32:])), deposit.withdrawal_credentials
+    )
+    return _hash(left, _hash(_chunk(deposit.amount.to_bytes(8, "little")), _ZERO_CHUNK))
+
+
+def deposit_data_root(deposit: DepositMessage, signature: bytes) -> bytes:
+    """Return the hash tree root of the deposit with its 96-byte signature (`DepositData`)."""
+    left = _hash(
+        _hash(deposit.pubkey[:32], _chunk(deposit.pubkey[32:])), deposit.withdrawal_credentials
+    )
+    signed = _hash(_hash(signature[:32], signature[32:64]), _hash(signature[64:], _ZERO_CHUNK))
+    return _hash(left, _hash(_chunk(deposit.amount.to_bytes(8, "little")), signed))
+
+
+def signing_root(
+    message: BLSToExecutionChange | VoluntaryExit | DepositMessage, network: Network
+) -> bytes:
+    """Return the signing root of one message."""
+    if isinstance(message, VoluntaryExit):
+        epoch = _chunk(message.epoch.to_bytes(8, "little"))
+        index = _chunk(message.validator_index.to_bytes(8, "little"))
+        return _hash(_hash(epoch, index), voluntary_exit_domain(network))
+    if isinstance(message, DepositMessage):
+        return _hash(deposit_message_root(message), deposit_domain(network))
+    item = (message.validator_index, message.to_execution_address)
+    return bls_to_execution_change_roots(network, message.from_bls_pubkey, [item])[0]
 
 
 def _chunk(data: bytes) -> bytes:

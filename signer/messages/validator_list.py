@@ -10,7 +10,7 @@ from typing import Any
 
 from signer.errors import InputError, NetworkError, SchemaError
 from signer.messages.group_file import GroupFile
-from signer.messages.request import MAX_VALIDATOR_INDEX
+from signer.messages.items import MAX_VALIDATOR_INDEX
 from signer.messages.signing_root import DOMAIN_BLS_TO_EXECUTION_CHANGE
 from signer.strict import Fields, parse_object
 

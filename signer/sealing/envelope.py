@@ -1,7 +1,8 @@
 """The envelope: one share at rest, sealed to up to four token keys, bound to what it is a share of.
 
-Group, epoch, index, public share, role, policy digest and method are the associated data of every
-slot. So an envelope that is renamed, edited or moved to another group opens nowhere. The file is
+The whole binding and the method are the associated data of every slot. So an envelope that is
+renamed, edited or moved to another group opens nowhere, and under other holders' identity keys it
+does not open either: a worker may trust what the holders of an opened envelope signed. The file is
 public: it is of no use without the token. This module knows the format and touches no secret;
 `signer.sealing.share` seals and unseals.
 """
@@ -32,13 +33,16 @@ class Binding:
     index: int  # share index, from 1
     public_share: bytes  # 48-byte G1 point; this room does not look inside
     role: str  # one of ROLES
-    policy_digest: bytes  # SHA-256 of the policy the worker enforces
+    policy_digest: bytes  # SHA-256 of the first policy; amendments lead on from it
+    holders: bytes  # SHA-256 over the threshold and every holder's identity key
+    recovered: bool = False  # made by recovering a lost share, not in the ceremony
 
     def __post_init__(self) -> None:
         """Refuse what could not be written and read back."""
-        sizes = (len(self.group), len(self.public_share), len(self.policy_digest))
-        if sizes != (32, 48, 32):
-            raise ValueError(f"binding with sizes {sizes}, (32, 48, 32) are expected")
+        digests = (self.group, self.policy_digest, self.holders)
+        sizes = (len(self.public_share), *map(len, digests))
+        if sizes != (48, 32, 32, 32):
+            raise ValueError(f"binding with sizes {sizes}, (48, 32, 32, 32) are expected")
         if not 0 <= self.epoch <= MAX_INTEGER or not 1 <= self.index <= MAX_INDEX:
             raise ValueError(f"binding with epoch {self.epoch}, index {self.index}")
         if self.role not in ROLES:
@@ -53,6 +57,8 @@ class Binding:
             "public_share": self.public_share.hex(),
             "role": self.role,
             "policy_digest": self.policy_digest.hex(),
+            "holders": self.holders.hex(),
+            "recovered": self.recovered,
         }
 
     @classmethod
@@ -65,6 +71,8 @@ class Binding:
             public_share=source.hex_bytes("public_share", 48),
             role=source.choice("role", ROLES),
             policy_digest=source.hex_bytes("policy_digest", 32),
+            holders=source.hex_bytes("holders", 32),
+            recovered=source.boolean("recovered"),
         )
 
 
@@ -114,7 +122,7 @@ class Envelope:
 
     def to_bytes(self) -> bytes:
         """Return the bytes of the envelope's file."""
-        head = {"type": "signer-envelope", "version": 1}
+        head = {"type": "signer-envelope", "version": 2}
         slots = {"slots": [slot.to_json() for slot in self.slots]}
         return canonical(head | self.binding.to_json() | slots) + b"\n"
 
@@ -128,7 +136,7 @@ class Envelope:
         """
         source = Fields(parse_object(raw, what=what, max_bytes=MAX_BYTES), what)
         source.constant("type", "signer-envelope")
-        source.constant("version", 1)
+        source.constant("version", 2)
         binding = Binding.take(source)
         values = source.array("slots", low=1, high=MAX_SLOTS)
         source.done()

@@ -100,9 +100,11 @@ class Pool:
         """The pool's policy."""
         return self.folder / "policy.yaml"
 
-    def write_policy(self, addresses: Sequence[str] = (TEST_ADDRESS,)) -> None:
-        """Write a policy that allows `addresses`."""
-        lines = ["version: 1", "addresses:"]
+    def write_policy(
+        self, addresses: Sequence[str] = (TEST_ADDRESS,), *, approval: str = "never", more: str = ""
+    ) -> None:
+        """Write a policy that allows `addresses`; `approval` is YAML, and `more` further lines."""
+        lines = ["version: 2", f"approval: {approval}", *more.splitlines(), "addresses:"]
         for number, address in enumerate(addresses, start=1):
             lines += [f'  - address: "{address}"', f"    label: treasury {number}"]
         self.policy.write_text("\n".join(lines) + "\n")

@@ -4,7 +4,14 @@ from collections.abc import Callable, Sequence
 
 from signer.bls.encoding import PublicKey, Signature, UncheckedSignature
 from signer.bls.scalar import SecretScalar
-from signer.bls.scheme import MessagePoint, hash_to_g2, sign_many, verify_batch, verify_hashed
+from signer.bls.scheme import (
+    ETHEREUM_DST,
+    MessagePoint,
+    hash_to_g2,
+    sign_many,
+    verify_batch,
+    verify_hashed,
+)
 from signer.errors import EncodingError, InputError, SelfCheckError
 
 E_ENCODING = "E_PARTIAL_ENCODING"  # wrong length or flags, not canonical, off the curve, infinity
@@ -22,6 +29,7 @@ def sign_partials(
     *,
     random_bytes: Callable[[int], bytes],
     threads: int = 1,
+    dst: bytes = ETHEREUM_DST,
 ) -> list[Signature]:
     """Sign every root with a share, then check all partials against the share's public key.
 
@@ -31,13 +39,14 @@ def sign_partials(
         public_share: from the group's vector, never from whoever holds the share.
         random_bytes: for the coefficients of the check.
         threads: how many processors to use.
+        dst: the domain's tag; a partial of one domain verifies in no other.
 
     Raises:
         SelfCheckError: a partial does not verify. None is returned then, right or wrong.
     """
 
     def sign_chunk(chunk: Sequence[bytes]) -> list[Signature]:
-        partials, points = sign_many(scalar, chunk)
+        partials, points = sign_many(scalar, chunk, dst)
         if not verify_batch(public_share, points, partials, random_bytes, _SELF_CHECK_BITS):
             raise SelfCheckError(
                 "the partial signatures do not verify under the share's own public key",
@@ -55,14 +64,16 @@ def sign_partials(
         return [partial for chunk in pool.map(sign_chunk, chunks) for partial in chunk]
 
 
-def verify_partial(public_share: PublicKey, root: bytes, partial: bytes) -> Signature:
+def verify_partial(
+    public_share: PublicKey, root: bytes, partial: bytes, dst: bytes = ETHEREUM_DST
+) -> Signature:
     """Return `partial` as a signature once it verifies.
 
     Raises:
         InputError: it does not; the code says why: E_PARTIAL_ENCODING, E_PARTIAL_SUBGROUP or
             E_PARTIAL_INVALID.
     """
-    return verify_hashed_partial(public_share, hash_to_g2(root), partial)
+    return verify_hashed_partial(public_share, hash_to_g2(root, dst), partial)
 
 
 def decode_partial(partial: bytes) -> Signature:

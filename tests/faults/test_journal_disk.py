@@ -94,5 +94,5 @@ def test_a_line_that_fits_in_part_is_taken_back(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.stdout == "8 1 b'\\n'\n1\n"
     with Journal.open(path, POOL.group, 1, clock=lambda: NOW) as journal:
-        assert journal.bound_to(99) == ADDRESS
+        assert journal.address_of(99) == ADDRESS
         assert not journal.torn

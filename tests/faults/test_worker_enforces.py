@@ -48,6 +48,10 @@ class Hire:
             epoch=group.epoch,
             index=int(self.desk.index),
             public_share=bytes(self.desk.public_share),
+            first_policy_digest=group.policy_digest,
+            threshold=group.threshold.t,
+            holders=group.id_signs,
+            amendments=tuple(amendment.to_json() for amendment in group.amendments),
             policy=self.desk.policy.to_json(),
             envelope=self.desk.envelope_text,
             request=self.request.to_bytes().decode(),
@@ -105,12 +109,16 @@ LIES: dict[str, Callable[[Hire], dict[str, Any]]] = {
     "index": lambda hire: {"index": 2},
     "public share": lambda hire: {"public_share": OTHER_KEY},
     "group key": lambda hire: {"group_public_key": OTHER_KEY},
-    "policy": lambda hire: {"policy": WIDER.to_json()},
+    "policy": lambda hire: {"policy": WIDER.to_json(), "first_policy_digest": WIDER.digest},
+    "threshold": lambda hire: {"threshold": 2},
+    "holders": lambda hire: {"holders": OTHER_POOL.group.id_signs},
+    "holders' order": lambda hire: {"holders": hire.order.holders[::-1]},
+    "fewer holders": lambda hire: {"holders": hire.order.holders[:4]},
     "anything": lambda hire: {"envelope": hire.pool.holders[1].envelope.read_text()},
 }  # fmt: skip
 
 
-@pytest.mark.case("X223", "order with another network, epoch, index, share, group key, policy")
+@pytest.mark.case("X223", "order with another network, epoch, index, share, key, policy, holders")
 @pytest.mark.parametrize("lie", LIES)
 def test_the_envelope_does_not_open_under_a_lie(hire: Hire, lie: str) -> None:
     assert hire.refusal(**LIES[lie](hire)) == "SealError E_ENVELOPE"
@@ -121,16 +129,27 @@ def test_the_envelope_does_not_open_under_a_lie(hire: Hire, lie: str) -> None:
 def test_nor_does_an_envelope_edited_to_agree(hire: Hire, lie: str) -> None:
     changes = LIES[lie](hire)
     order = replace(hire.order, **changes)
-    from signer.messages.group_id import group_id_of
+    from signer.messages.group_id import group_id_of, holders_digest
 
     envelope = hire.envelope_that_says(
         group=group_id_of(order.network, order.role, order.group_public_key).hex(),
         epoch=order.epoch,
         index=order.index,
         public_share=order.public_share.hex(),
-        policy_digest=Policy.parse(order.policy).digest.hex(),
+        policy_digest=order.first_policy_digest.hex(),
+        holders=holders_digest(order.threshold, order.holders).hex(),
     )
     assert hire.refusal(**changes, envelope=envelope) == "SealError E_UNSEAL"
+
+
+@pytest.mark.case("X387", "envelope edited to be a recovered share's")
+def test_where_an_envelope_came_from_cannot_be_edited(hire: Hire) -> None:
+    assert hire.refusal(envelope=hire.envelope_that_says(recovered=True)) == "SealError E_UNSEAL"
+
+
+@pytest.mark.case("P11", "order with another policy than the first one's digest names")
+def test_another_policy_without_an_amendment_is_refused(hire: Hire) -> None:
+    assert hire.refusal(policy=WIDER.to_json()) == "PolicyError E_POLICY"
 
 
 @pytest.mark.case("R8", "order that gives the share another role")
@@ -157,7 +176,7 @@ def test_the_worker_takes_no_root(hire: Hire) -> None:
 @pytest.mark.case("X225", "request that names another group, network or key: the root is ours")
 def test_what_the_request_says_of_the_group_moves_no_root(hire: Hire) -> None:
     lie = replace(
-        hire.request, network="hoodi", group_id=bytes(32), from_bls_pubkey=OTHER_KEY, epoch=9
+        hire.request, network="hoodi", group_id=bytes(32), group_public_key=OTHER_KEY, epoch=9
     )
     assert hire.do(request=lie.to_bytes().decode()) == hire.do()
 

@@ -1,5 +1,7 @@
 """One holder's desk in memory: real papers, a real journal on disk, a worker that is a function."""
 
+import hashlib
+import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -61,13 +63,30 @@ class SimulatedWorker:
         if self.fault is not None:
             raise self.fault
         request = SignRequest.parse(job.request.encode())
-        partials = self.pool.partials(self.index, request)
+        everything = self.pool.partials(self.index, request)
+        partials = [p for i, p in enumerate(everything) if i not in job.skip]
+        last = last_record(Path(job.journal or ""))
+        witness = self.pool.witness(
+            self.index,
+            sequence=last["seq"],
+            head=bytes.fromhex(last["head"]),
+            request_digest=request.digest,
+            partials_sha256=hashlib.sha256(b"".join(partials)).digest(),
+        )
         result = {
-            "partials": [p.hex() for i, p in enumerate(partials) if i not in job.skip],
+            "partials": [p.hex() for p in partials],
+            "witness": witness.to_json(),
+            "anchored_on": bytes(32).hex() if job.anchor == "token" else None,
             "unsealed_milliseconds": 1,
             "weaknesses": [],
         }
         return Fields(self.tamper(result), "worker's result")
+
+
+def last_record(journal: Path) -> dict[str, Any]:
+    """Return the last record of a journal as the object it is."""
+    value: dict[str, Any] = json.loads(journal.read_bytes().splitlines()[-1])
+    return value
 
 
 @dataclass

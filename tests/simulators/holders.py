@@ -7,23 +7,25 @@ cannot tell it from a pool on tokens.
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from signer.bls.scalar import SecretScalar
-from signer.client import AgentStatus
+from signer.client import AgentStatus, OnWaiting, TokenStatus
 from signer.errors import AgentError, DeniedError
 from signer.messages.address import ExecutionAddress
 from signer.messages.card import PAYLOAD_TYPE, Card, CardBody
-from signer.messages.dsse import pre_authentication_encoding
+from signer.messages.dsse import SignedFile, key_id_of, pre_authentication_encoding
 from signer.messages.group_file import GroupFile
 from signer.messages.networks import MAINNET, Network
 from signer.messages.reply import Denial, SignReply
 from signer.messages.request import SignRequest
-from signer.policy.policy import Policy
+from signer.messages.witness import PAYLOAD_TYPE as WITNESS_TYPE
+from signer.messages.witness import Witness
+from signer.policy.policy import NEVER, Policy
 from signer.threshold.params import ShareIndex, Threshold
 from signer.threshold.partial import sign_partials
 from signer.threshold.share import split
@@ -32,6 +34,8 @@ KEY = bytes.fromhex("068dce0c90cb428ab37a74af0191eac49648035f1aaef077734b91e0598
 ADDRESS = ExecutionAddress.parse("0x8c1Ff978036F2e9d7CC382Eff7B4c8c53C22ac15")
 OTHER = ExecutionAddress.parse("0x52908400098527886E0F7030069857D2E4169EE7")
 NOW = 1_800_000_000
+
+_IDENTITIES: dict[bytes, ec.EllipticCurvePrivateKey] = {}  # by public point
 
 
 def seeded(seed: int) -> Callable[[int], bytes]:
@@ -53,14 +57,23 @@ def make_card(name: str, **changes: object) -> Card:
         "created": NOW,
     }
     body = CardBody(**(fields | changes))  # type: ignore[arg-type]
+    _IDENTITIES[_point(identity)] = identity
     return Card.seal_of(body, sign_with(identity, body.to_payload()))
 
 
-def sign_with(key: ec.EllipticCurvePrivateKey, payload: bytes) -> bytes:
-    """Return r ‖ s over the card payload, as a token would."""
-    signed = pre_authentication_encoding(PAYLOAD_TYPE, payload)
-    r, s = utils.decode_dss_signature(key.sign(signed, ec.ECDSA(hashes.SHA256())))
+def sign_with(
+    key: ec.EllipticCurvePrivateKey, payload: bytes, payload_type: str = PAYLOAD_TYPE
+) -> bytes:
+    """Return r ‖ s over the payload, as a token would."""
+    signed = pre_authentication_encoding(payload_type, payload)
+    r, s = utils.decode_dss_signature(key.sign(signed, ec.ECDSA(hashes.SHA256(), deterministic_signing=True)))
     return r.to_bytes(32) + s.to_bytes(32)
+
+
+def signed_as(id_sign: bytes, payload: bytes, payload_type: str) -> SignedFile:
+    """Return the file that the holder of the identity key at `id_sign` would sign."""
+    signature = sign_with(_IDENTITIES[id_sign], payload, payload_type)
+    return SignedFile(payload_type, payload, key_id_of(id_sign), signature)
 
 
 def _point(key: ec.EllipticCurvePrivateKey) -> bytes:
@@ -81,7 +94,7 @@ class SimulatedPool:
         epoch: int = 1, seed: int = 1,
     ) -> "SimulatedPool":  # fmt: skip
         """Split the test key t of n."""
-        policy = Policy(labels={ADDRESS: "treasury"})
+        policy = Policy(labels={ADDRESS: "treasury"}, approval=NEVER)
         with SecretScalar.from_big_endian(bytearray(KEY)) as key:
             vector, shares = split(key, Threshold(t, n), seeded(seed))
         group = GroupFile(
@@ -117,14 +130,43 @@ class SimulatedPool:
 
     def reply(self, index: int, request: SignRequest) -> SignReply:
         """Return the true reply of holder `index`."""
-        return SignReply(
-            request_digest=request.digest,
-            group_id=request.group_id,
-            epoch=request.epoch,
-            index=ShareIndex(index),
-            partials=tuple(self.partials(index, request)),
-            denied=(),
+        return self.witnessed(
+            index,
+            SignReply(
+                request_digest=request.digest,
+                group_id=request.group_id,
+                epoch=request.epoch,
+                index=ShareIndex(index),
+                partials=tuple(self.partials(index, request)),
+                denied=(),
+            ),
         )
+
+    def witnessed(self, holder: int, reply: SignReply, **changes: object) -> SignReply:
+        """Return `reply` with the witness of `holder`; `changes` are what it says wrongly."""
+        if not any(reply.partials):
+            return replace(reply, witness=None)
+        said: dict[str, object] = {
+            "request_digest": reply.request_digest,
+            "partials_sha256": reply.partials_digest,
+        }
+        return replace(reply, witness=self.witness(holder, **(said | changes)))
+
+    def witness(self, holder: int, /, **changes: object) -> SignedFile:
+        """Return a witness signed by the identity key of `holder`."""
+        fields: dict[str, object] = {
+            "group": self.group.group_id,
+            "epoch": self.group.epoch,
+            "index": holder,
+            "sequence": 1,
+            "head": bytes([holder]) * 32,
+            "request_digest": bytes(32),
+            "partials_sha256": bytes(32),
+            "moment": NOW,
+        }
+        witness = Witness(**(fields | changes))  # type: ignore[arg-type]
+        id_sign = self.group.card_of(ShareIndex(holder)).body.id_sign
+        return signed_as(id_sign, witness.to_payload(), WITNESS_TYPE)
 
     def agents(self) -> "list[SimulatedAgent]":
         """Return an honest agent for each holder."""
@@ -142,9 +184,11 @@ class SimulatedAgent:
     dead: bool = False
     mute_after_status: bool = False
     seconds: float = 0.0
+    holder_takes: float = 0.0  # seconds until a person has said yes
     denies_all: str = ""  # a code
     denies: frozenset[int] = frozenset()  # validators
     tamper: Callable[[list[bytes]], list[bytes]] | None = None
+    signs_lies: bool = True  # his own token signs what he tampered with
     asked: int = field(default=0, init=False)
 
     def __str__(self) -> str:
@@ -161,14 +205,27 @@ class SimulatedAgent:
             epoch=group.epoch,
             index=ShareIndex(self.claims or self.index),
             holder=f"holder {self.index}",
-            policy_digest=group.policy_digest,
+            policy_digest=group.current_policy_digest,
+            token=TokenStatus(),
             busy=False,
             document={},
         )
 
-    async def sign(self, request: SignRequest, *, seconds: float) -> SignReply:
+    async def sign(
+        self,
+        request: SignRequest,
+        *,
+        seconds: float,
+        wait: float = 0.0,
+        on_waiting: OnWaiting = lambda ticket: None,
+    ) -> SignReply:
         """Answer, or do what the faults say."""
         self.asked += 1
+        if self.holder_takes:
+            on_waiting(request.digest.hex()[:16])
+            await asyncio.sleep(min(self.holder_takes, wait))
+            if self.holder_takes > wait:
+                raise AgentError("waits for its holder", code="E_WAITING")
         if self.mute_after_status or self.seconds > seconds:
             await asyncio.sleep(seconds)
             raise AgentError("no answer", code="E_TIMEOUT")
@@ -176,17 +233,22 @@ class SimulatedAgent:
         if self.denies_all:
             raise DeniedError("no", code=self.denies_all)
         partials = self.pool.partials(self.index, request)
-        if self.tamper is not None:
-            partials = self.tamper(partials)
-        denied = [item[0] for item in request.items if item[0] in self.denies]
+        honest = self._reply(request, partials)
+        if self.tamper is None:
+            return self.pool.witnessed(self.index, honest)
+        lie = self._reply(request, self.tamper(partials))
+        signed = self.pool.witnessed(self.index, lie if self.signs_lies else honest)
+        return replace(lie, witness=signed.witness)
+
+    def _reply(self, request: SignRequest, partials: list[bytes]) -> SignReply:
+        denied = [p for p, item in enumerate(request.items) if item[0] in self.denies]
         return SignReply(
             request_digest=request.digest,
             group_id=request.group_id,
             epoch=request.epoch,
             index=ShareIndex(self.answers_as or self.claims or self.index),
             partials=tuple(
-                None if item[0] in self.denies else partial
-                for item, partial in zip(request.items, partials, strict=True)
+                None if p in denied else partial for p, partial in enumerate(partials)
             ),
-            denied=tuple(Denial(index, "E_TARGET", "not allowed") for index in denied),
+            denied=tuple(Denial(p, "E_TARGET", "not allowed") for p in denied),
         )

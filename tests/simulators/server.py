@@ -15,6 +15,9 @@ from signer.agent import daemon
 from signer.agent.config import AgentConfig
 from signer.agent.log import EventLog
 from signer.agent.server import AgentServer
+from signer.agent.tickets import TicketBook
+from signer.custody.custodian import Custodian
+from tests.simulators.attended import AttendedCustodian
 from tests.simulators.desk import SimulatedDesk
 
 EVERYBODY = {"status": frozenset({os.geteuid()}), "sign": frozenset({os.geteuid()})}
@@ -49,6 +52,7 @@ class RunningServer:
     path: Path
     desk: SimulatedDesk
     stream: io.StringIO
+    control: Path = Path()
     writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
     @property
@@ -118,19 +122,32 @@ def parse_answer(raw: bytes) -> Answer:
 
 @contextlib.asynccontextmanager
 async def serving(
-    desk: SimulatedDesk, *, peers: Mapping[str, frozenset[int]] = EVERYBODY
+    desk: SimulatedDesk,
+    *,
+    peers: Mapping[str, frozenset[int]] = EVERYBODY,
+    attended: AttendedCustodian | None = None,
+    holders: frozenset[int] = frozenset({os.geteuid()}),
 ) -> AsyncIterator[RunningServer]:
-    """Run a server until the block ends."""
+    """Run a server until the block ends; with a control socket if the holder is `attended`."""
     stream = io.StringIO()
     log = EventLog(stream)
     log.take_over("aiohttp")
-    config = SimpleNamespace(socket=desk.folder / "run" / "agent.sock")
-    server = AgentServer(desk.custodian, peers, log)
+    config = SimpleNamespace(
+        socket=desk.folder / "run" / "agent.sock",
+        control=None if attended is None else desk.folder / "private" / "control.sock",
+        holders=holders,
+    )
+    server = AgentServer(
+        desk.custodian if attended is None else cast(Custodian, attended),
+        peers,
+        log,
+        tickets=None if attended is None else TicketBook(),
+    )
     task = asyncio.create_task(daemon._serve(cast(AgentConfig, config), server, log))
     while "listening" not in stream.getvalue():
         assert not task.done(), task.exception()
         await asyncio.sleep(0.001)
-    running = RunningServer(config.socket, desk, stream)
+    running = RunningServer(config.socket, desk, stream, control=config.control or Path())
     try:
         yield running
     finally:

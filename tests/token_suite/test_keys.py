@@ -433,6 +433,7 @@ def test_share_through_file_and_token(softhsm: Any) -> None:
         public_share=bytes(48),
         role="withdrawal",
         policy_digest=bytes(32),
+        holders=bytes(32),
     )
     share = bytes(range(1, 33))
     points = []

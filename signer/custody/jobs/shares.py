@@ -3,14 +3,18 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from signer.custody.jobs.sources import SecretSource, TokenChoice
+from signer.custody.jobs.journal import serials_json, take_serials
+from signer.custody.jobs.sources import SecretSource, TokenChoice, optional_path
+from signer.hsm.profile import ANCHORS
 from signer.messages.group_id import MAX_EPOCH, ROLES
 from signer.messages.networks import Network
-from signer.strict import Fields
+from signer.p256 import POINT_BYTES
+from signer.strict import Fields, parse_hex
 from signer.threshold.params import MAX_HOLDERS
 
 MAX_POSITIONS = 20_000  # items of a request
 _MAX_TEXT = 16 * 1024 * 1024
+_MAX_AMENDMENTS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +26,7 @@ class VerifyShare:
     pin: SecretSource
     group: str  # the group file's text
     envelope: str  # the envelope's text
+    card: str | None = None  # the text of the token's card, if it is a spare
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object."""
@@ -30,6 +35,7 @@ class VerifyShare:
             "pin": self.pin.to_json(),
             "group": self.group,
             "envelope": self.envelope,
+            "card": self.card,
         }
 
     @classmethod
@@ -40,6 +46,7 @@ class VerifyShare:
             pin=SecretSource.parse(fields.nested("pin")),
             group=_text(fields, "group"),
             envelope=_text(fields, "envelope"),
+            card=_optional_text(fields, "card"),
         )
         fields.done()
         return job
@@ -49,8 +56,9 @@ class VerifyShare:
 class SignBatch:
     """Sign the items of a request that the custodian's policy and journal let through.
 
-    Network, role, group public key, epoch, index, public share and policy are what the envelope's
-    associated data binds: with any of them changed the envelope does not open.
+    Network, role, group public key, epoch, index, public share, first policy digest, threshold and
+    holders are what the envelope's associated data binds: with any of them changed it does not
+    open. From the first policy the amendments, signed by those holders, lead to the one in force.
     """
 
     kind: ClassVar[str] = "sign_batch"
@@ -62,10 +70,17 @@ class SignBatch:
     epoch: int
     index: int
     public_share: bytes
-    policy: dict[str, Any]
+    first_policy_digest: bytes
+    threshold: int
+    holders: tuple[bytes, ...]  # identity keys, 65-byte points, in index order
+    amendments: tuple[dict[str, Any], ...] = ()
+    policy: dict[str, Any]  # the one in force
     envelope: str
     request: str
     skip: frozenset[int]  # positions in the request that are not to be signed
+    journal: str | None = None  # absolute; its last record is this request's INTENT
+    anchor: str = "none"  # one of signer.hsm.profile.ANCHORS
+    anchored_serials: frozenset[bytes] = frozenset()  # SHA-256 of serials known to have an anchor
     threads: int = 1
 
     def to_json(self) -> dict[str, Any]:
@@ -79,10 +94,17 @@ class SignBatch:
             "epoch": self.epoch,
             "index": self.index,
             "public_share": self.public_share.hex(),
+            "first_policy_digest": self.first_policy_digest.hex(),
+            "threshold": self.threshold,
+            "holders": [point.hex() for point in self.holders],
+            "amendments": list(self.amendments),
             "policy": self.policy,
             "envelope": self.envelope,
             "request": self.request,
             "skip": sorted(self.skip),
+            "journal": self.journal,
+            "anchor": self.anchor,
+            "anchored_serials": serials_json(self.anchored_serials),
             "threads": self.threads,
         }
 
@@ -98,10 +120,20 @@ class SignBatch:
             epoch=fields.integer("epoch", low=1, high=MAX_EPOCH),
             index=fields.integer("index", low=1, high=MAX_HOLDERS),
             public_share=fields.hex_bytes("public_share", 48),
+            first_policy_digest=fields.hex_bytes("first_policy_digest", 32),
+            threshold=fields.integer("threshold", low=1, high=MAX_HOLDERS),
+            holders=tuple(
+                parse_hex(entry, POINT_BYTES, "order: a holder")
+                for entry in fields.array("holders", low=1, high=MAX_HOLDERS)
+            ),
+            amendments=tuple(fields.array("amendments", low=0, high=_MAX_AMENDMENTS)),
             policy=_object(fields, "policy"),
             envelope=_text(fields, "envelope"),
             request=_text(fields, "request"),
             skip=frozenset(_positions(fields, "skip")),
+            journal=optional_path(fields, "journal"),
+            anchor=fields.choice("anchor", ANCHORS),
+            anchored_serials=take_serials(fields),
             threads=fields.integer("threads", low=1, high=64),
         )
         fields.done()
@@ -113,6 +145,11 @@ def _text(fields: Fields, name: str) -> str:
     if not isinstance(value, str) or len(value) > _MAX_TEXT:
         fields.fail(name, "must be a text")
     return value
+
+
+def _optional_text(fields: Fields, name: str) -> str | None:
+    value = fields.take(name)
+    return None if value is None else _text(Fields({name: value}, fields.what), name)
 
 
 def _object(fields: Fields, name: str) -> dict[str, Any]:

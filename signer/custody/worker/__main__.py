@@ -12,12 +12,20 @@ from signer.strict import canonical
 
 # Each module has a function of the job's name, which takes the order's fields.
 _HANDLERS = {
+    "ask_pin": "signer.custody.worker.asking",
     "list_tokens": "signer.custody.worker.tokens",
     "set_up_token": "signer.custody.worker.tokens",
     "make_card": "signer.custody.worker.tokens",
     "split_key": "signer.custody.worker.splitting",
     "verify_share": "signer.custody.worker.proving",
     "sign_batch": "signer.custody.worker.signing",
+    "sign_amendment": "signer.custody.worker.amending",
+    "seal_to_card": "signer.custody.worker.drilling",
+    "run_drill": "signer.custody.worker.drilling",
+    "check_anchor": "signer.custody.worker.anchoring",
+    "state_bindings": "signer.custody.worker.stating",
+    "watch_token": "signer.custody.worker.watching",
+    "hygiene": "signer.custody.worker.hygiene",
 }
 
 

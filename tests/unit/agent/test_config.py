@@ -1,4 +1,5 @@
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,12 @@ def test_paths_start_at_the_files_folder(load: Load, tmp_path: Path) -> None:
         policy=tmp_path / "p.yaml",
         token=TokenChoice(profile=load_profile("softhsm2"), label="desk"),
         pin=SecretSource(file=str(tmp_path / "pin")),
-        peers={"status": frozenset({1000, 1001}), "sign": frozenset()},
+        peers={
+            "status": frozenset({1000, 1001}),
+            "sign": frozenset(),
+            "metrics": frozenset({1000, 1001}),
+        },
+        holders=frozenset({os.geteuid()}),
         network=None,
         threads=1,
     )

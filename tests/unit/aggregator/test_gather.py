@@ -104,7 +104,7 @@ CASES = [
     Case(
         "one answers for another",
         {1: {"claims": 2}},
-        culprits={2: "E_PARTIAL_INVALID"},
+        culprits={2: "E_WITNESS"},
         signers=(2, 3, 4),
     ),
     Case("one claims a share that nobody has", {1: {"claims": 6}}, signers=(2, 3, 4)),
@@ -150,7 +150,7 @@ def test_a_partial_under_another_index_is_named() -> None:
     error = outcome.error()
     assert isinstance(error, BadPartialsError)
     assert error.exit_status == 5
-    assert error.culprits == ((3, "E_PARTIAL_INVALID"),)
+    assert error.culprits == ((3, "E_WITNESS"),)
 
 
 @pytest.mark.case("S10", "two answers for one index, the first a lie")
@@ -341,7 +341,7 @@ def test_the_operators_own_partials_count() -> None:
     operator = OperatorPartial(ShareIndex(4), tuple(POOL.partials(4, REQUEST)))
     reply = SignReply.of_operator(REQUEST, operator)
     agents = POOL.agents()[:2]
-    _, outcome = gather(agents, prepared=lambda tally: bool(tally.add("request", reply)))
+    _, outcome = gather(agents, prepared=lambda tally: bool(tally.add("request", reply, operator=True)))
     assert outcome.signers == (1, 2, 4)
 
 
@@ -349,7 +349,7 @@ def test_the_operators_own_partials_count() -> None:
 def test_an_answer_that_comes_while_combining_is_not_dropped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    forged = SimulatedAgent(POOL, 5, claims=1, denies=frozenset({13}), tamper=negate)
+    forged = SimulatedAgent(POOL, 1, denies=frozenset({13}), tamper=negate)
     tally = Tally(REQUEST, POOL.group, seeded(3))
     tally.add("forger", asyncio.run(forged.sign(REQUEST, seconds=1)))
     for index in (2, 3):

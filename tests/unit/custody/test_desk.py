@@ -6,12 +6,15 @@ import pytest
 
 from signer.custody.desk import Desk, require_pinned
 from signer.errors import ConfigError, InputError, SealError
+from signer.messages.amendment import PAYLOAD_TYPE as AMENDMENT_TYPE
 from signer.messages.networks import MAINNET, Network
+from signer.policy.amending import adopt, propose
+from signer.policy.policy import NEVER, Policy
 from signer.sealing.envelope import Envelope
 from signer.sealing.share import seal_share
 from signer.secret import SecretBytes
 from tests.simulators.desk import desk_of
-from tests.simulators.holders import ADDRESS, OTHER, SimulatedPool, make_card, seeded
+from tests.simulators.holders import ADDRESS, OTHER, SimulatedPool, make_card, seeded, signed_as
 
 POOL = SimulatedPool.new()
 DEVNET = Network(
@@ -34,7 +37,7 @@ class Papers:
 
     def write_policy(self, address: str) -> None:
         self.policy.write_text(
-            f'version: 1\naddresses:\n  - {{address: "{address}", label: treasury}}\n'
+            f'version: 2\napproval: never\naddresses: [{{address: "{address}", label: treasury}}]\n'
         )
 
     def lay(self) -> Desk:
@@ -71,7 +74,31 @@ def test_an_envelope_for_another_key_is_refused(papers: Papers) -> None:
     assert "not for the key on the card of share 1" in papers.refusal()
 
 
-@pytest.mark.case("X210", "envelope of another group, epoch, index, share, role, policy")
+@pytest.mark.case("P11", "first policy after an amendment, and the amended one before it")
+def test_the_policy_in_force_is_the_one_that_lies_here(papers: Papers) -> None:
+    new = Policy(labels={OTHER: "treasury"}, approval=NEVER)
+    body = propose(POOL.group, new)
+    payload = body.to_payload()
+    signed = [signed_as(point, payload, AMENDMENT_TYPE) for point in POOL.group.id_signs]
+    papers.group.write_bytes(adopt(POOL.group, body, signed).to_bytes())
+    assert "amendment 1 brought into force" in papers.refusal()
+    papers.write_policy(str(OTHER))
+    desk = papers.lay()
+    assert desk.policy == new
+    assert desk.envelope == desk_of(POOL).envelope
+
+
+def test_a_recovered_share_is_of_the_group_too(papers: Papers) -> None:
+    """Whether it may sign is for the journal to say."""
+    desk = desk_of(POOL)
+    binding = POOL.group.binding(desk.index, recovered=True)
+    with SecretBytes(POOL.shares[1]) as share:
+        sealed = seal_share(share, binding, desk.envelope.recipients, seeded(4))
+    papers.envelope.write_bytes(sealed.to_bytes())
+    assert papers.lay().envelope.binding.recovered
+
+
+@pytest.mark.case("X210", "envelope of another group, epoch, index, share, role, policy, holders")
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
@@ -82,6 +109,7 @@ def test_an_envelope_for_another_key_is_refused(papers: Papers) -> None:
         ({"public_share": bytes(48)}, "public_share differs"),
         ({"role": "validator"}, "role differs"),
         ({"policy_digest": bytes(32)}, "policy_digest differs"),
+        ({"holders": bytes(32)}, "holders differs"),
     ],
     ids=str,
 )

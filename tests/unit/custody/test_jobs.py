@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from signer.custody.jobs import Job, open_order, order_bytes
+from signer.custody.jobs.amending import SignAmendment
 from signer.custody.jobs.shares import SignBatch, VerifyShare
 from signer.custody.jobs.sources import SecretSource, TokenChoice
 from signer.custody.jobs.splitting import SplitKey
@@ -30,6 +31,10 @@ SIGN = SignBatch(
     epoch=1,
     index=1,
     public_share=bytes(48),
+    first_policy_digest=POOL.group.policy_digest,
+    threshold=3,
+    holders=POOL.group.id_signs,
+    amendments=({"payload": "one"},),
     policy=POOL.policy.to_json(),
     envelope="{}",
     request=POOL.request(1, 2).to_bytes().decode(),
@@ -55,11 +60,13 @@ JOBS: list[Job] = [
     SPLIT,
     replace(SPLIT, mnemonic=None, passphrase=None, keystore="/k.json", password=FILE),
     SIGN,
+    SignAmendment(token=TOKEN, pin=FILE, group="{}", amendment="{}"),
 ]
 
 
 KINDS = {
-    kind.kind: kind for kind in (ListTokens, SetUpToken, MakeCard, SplitKey, VerifyShare, SignBatch)
+    kind.kind: kind
+    for kind in (ListTokens, SetUpToken, MakeCard, SplitKey, VerifyShare, SignBatch, SignAmendment)
 }
 
 
@@ -133,6 +140,14 @@ def test_orders_have_exactly_their_fields(job: Job) -> None:
         (("role",), "owner"),
         (("group_public_key",), "00" * 47),
         (("public_share",), "AA" * 48),
+        (("first_policy_digest",), "00" * 31),
+        (("threshold",), 0),
+        (("threshold",), 101),
+        (("holders",), []),
+        (("holders",), ["04" + "00" * 63]),
+        (("holders",), ["04" + "00" * 64] * 101),
+        (("amendments",), {}),
+        (("amendments",), [{}] * 65),
         (("policy",), []),
         (("policy",), "{}"),
         (("envelope",), 7),

@@ -15,6 +15,12 @@ from signer.custody.journal import Journal
 from signer.custody.record import MAX_LINE_BYTES
 from signer.errors import JournalError
 from signer.messages.address import ExecutionAddress
+from signer.messages.items import (
+    KIND_BLS_TO_EXECUTION_CHANGE,
+    KIND_DEPOSIT,
+    KIND_VOLUNTARY_EXIT,
+    Change,
+)
 from signer.messages.networks import HOODI
 from signer.strict import canonical
 from tests.simulators.holders import ADDRESS, NOW, OTHER, SimulatedPool
@@ -22,6 +28,9 @@ from tests.simulators.holders import ADDRESS, NOW, OTHER, SimulatedPool
 POOL = SimulatedPool.new()
 GROUP = POOL.group
 DIGEST = bytes(range(32))
+ASKED = {"request": "00" * 32, "uid": 0, "approved": False, "count": 1}
+RELEASED = {"anchored_on": None, "unsealed_milliseconds": None, "count": 1}
+STATEMENTS = [{"index": 2, "sha256": "00" * 32}]
 
 
 @pytest.fixture
@@ -36,9 +45,11 @@ def open_journal(path: Path, *, index: int = 1, group: Any = GROUP) -> Journal:
 def written(path: Path) -> bytes:
     """Write a journal with one record of each type; the last is an INTENT. Return its bytes."""
     with open_journal(path) as journal:
-        journal.released(journal.intent(DIGEST, [(1, ADDRESS), (2, OTHER)], 1000), [b"\1" * 96])
-        journal.failed(journal.intent(DIGEST, [(3, ADDRESS)], 0), "E_PIN_REFUSED")
-        journal.intent(DIGEST, [(1, ADDRESS), (4, OTHER)], 0)
+        journal.released(
+            journal.intent(DIGEST, [Change(1, ADDRESS), Change(2, OTHER)], 1000), [b"\1" * 96]
+        )
+        journal.failed(journal.intent(DIGEST, [Change(3, ADDRESS)], 0), "E_PIN_REFUSED")
+        journal.intent(DIGEST, [Change(1, ADDRESS), Change(4, OTHER)], 0)
     return path.read_bytes()
 
 
@@ -51,7 +62,7 @@ def refusal(path: Path, **options: Any) -> str:
 
 
 def bindings(journal: Journal, upto: int = 10) -> dict[int, ExecutionAddress]:
-    return {v: bound for v in range(upto) if (bound := journal.bound_to(v)) is not None}
+    return {v: bound for v in range(upto) if (bound := journal.address_of(v)) is not None}
 
 
 ALL = {1: ADDRESS, 2: OTHER, 3: ADDRESS, 4: OTHER}
@@ -77,11 +88,20 @@ def test_the_file_is_what_formats_md_says(path: Path) -> None:
         head = record.pop("head")
         assert head == hashlib.sha256(canonical(record)).hexdigest()
         types.append((record["type"], sorted(record["body"])))
-    intent = ("INTENT", ["changes", "count", "peer_uid", "request"])
+    intent = ("INTENT", ["approved", "changes", "count", "kind", "request", "uid"])
     assert types == [
-        ("OPENED", ["genesis_validators_root", "group", "index", "network", "version"]),
+        (
+            "OPENED",
+            [
+                *("epoch", "genesis_validators_root", "group"),
+                *("index", "network", "recovered", "version"),
+            ],
+        ),
         intent,
-        ("RELEASED", ["count", "intent", "partials_sha256"]),
+        (
+            "RELEASED",
+            ["anchored_on", "count", "intent", "partials_sha256", "unsealed_milliseconds"],
+        ),
         intent,
         ("FAILED", ["code", "intent"]),
         intent,
@@ -103,7 +123,7 @@ def test_the_journal_itself_refuses_a_second_address(path: Path) -> None:
     raw = written(path)
     with open_journal(path) as journal:
         with pytest.raises(JournalError, match="bound to another"):
-            journal.intent(DIGEST, [(9, ADDRESS), (1, OTHER)], 0)
+            journal.intent(DIGEST, [Change(9, ADDRESS), Change(1, OTHER)], 0)
         assert bindings(journal) == ALL
     assert path.read_bytes() == raw
 
@@ -155,15 +175,31 @@ def forged(path: Path, **changes: Any) -> None:
 @pytest.mark.parametrize(
     ("kind", "body"),
     [
-        ("OPENED", {"version": 1}),
+        ("OPENED", {"version": 2}),
         ("SIGNED", {}),
         ("INTENT", {}),
-        ("RELEASED", {"intent": 99, "count": 1, "partials_sha256": "00" * 32}),
-        ("RELEASED", {"intent": 1, "count": 1, "partials_sha256": "00" * 31}),
+        ("RELEASED", RELEASED | {"intent": 99, "partials_sha256": "00" * 32}),
+        ("RELEASED", RELEASED | {"intent": 1, "partials_sha256": "00" * 31}),
+        ("RELEASED", RELEASED | {"intent": 1, "partials_sha256": "00" * 32, "anchored_on": "00"}),
+        ("RELEASED", {"intent": 1, "count": 1, "partials_sha256": "00" * 32}),
+        ("POLICY", {"number": -1, "digest": "00" * 32}),
+        ("POLICY", {"number": 0}),
+        ("DENIED", {"request": "00" * 32, "uid": 0, "code": "no"}),
+        ("DENIED", {"request": "00" * 32, "code": "E_NO"}),
+        ("DRILLED", {"moment": -1, "device": "00" * 32}),
+        ("DRILLED", {"moment": 1, "device": "00"}),
+        ("IMPORTED", {"statements": [], "changes": [], "deposit_credentials": None}),
+        ("IMPORTED", {"statements": STATEMENTS, "changes": [], "deposit_credentials": "00"}),
+        ("FAILED", {"intent": 1, "code": "E_X", "clock": NOW + 1}),
+        ("INTENT", ASKED | {"kind": "attestation", "changes": []}),
+        ("INTENT", ASKED | {"kind": KIND_VOLUNTARY_EXIT, "changes": []}),
+        ("INTENT", ASKED | {"kind": KIND_VOLUNTARY_EXIT, "exits": []}),
+        ("INTENT", ASKED | {"kind": KIND_VOLUNTARY_EXIT, "exits": [{"validator_index": 1}]}),
+        ("INTENT", ASKED | {"kind": KIND_DEPOSIT, "deposits": [{"amount_gwei": 1}]}),
         ("FAILED", {"intent": 1, "code": "because"}),
         ("FAILED", {"intent": 1, "code": "E_X", "more": 1}),
         *(
-            ("INTENT", {"request": "00" * 32, "peer_uid": 0, "count": 1, "changes": changes})
+            ("INTENT", ASKED | {"kind": KIND_BLS_TO_EXECUTION_CHANGE, "changes": changes})
             for changes in (
                 [{"to_execution_address": "0x" + "00" * 20, "validator_indices": [7]}],
                 [{"to_execution_address": ADDRESS.wire, "validator_indices": [-1]}],
@@ -359,9 +395,9 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
 
 def intent_fails(journal: Journal) -> JournalError:
     with pytest.raises(JournalError) as failed:
-        journal.intent(DIGEST, [(8, ADDRESS)], 0)
+        journal.intent(DIGEST, [Change(8, ADDRESS)], 0)
     assert failed.value.exit_status == 8
-    assert journal.bound_to(8) is None
+    assert journal.address_of(8) is None
     return failed.value
 
 
@@ -375,7 +411,7 @@ def test_a_failed_write_leaves_no_half_line(path: Path, disk: Disk, error: int, 
         assert os.strerror(error).lower() in intent_fails(journal).message
         assert path.read_bytes() == raw
         disk.write_error = 0
-        assert journal.intent(DIGEST, [(8, OTHER)], 0) == 6  # the failed one did not bind
+        assert journal.intent(DIGEST, [Change(8, OTHER)], 0) == 6  # the failed one did not bind
     with open_journal(path) as journal:
         assert bindings(journal) == {**ALL, 8: OTHER}
 
@@ -413,7 +449,7 @@ def test_every_record_is_on_the_disk_before_the_call_returns(path: Path, disk: D
     with open_journal(path) as journal:
         assert disk.calls == ["write", "fsync", "fsync"]  # the record, the folder's entry
         for record in (
-            lambda: journal.intent(DIGEST, [(1, ADDRESS)], 0),
+            lambda: journal.intent(DIGEST, [Change(1, ADDRESS)], 0),
             lambda: journal.released(1, [bytes(96)]),
             lambda: journal.failed(1, "E_WORKER"),
         ):

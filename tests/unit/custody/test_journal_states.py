@@ -11,12 +11,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from signer.custody.journal import Journal
 from signer.errors import JournalError
 from signer.messages.address import ExecutionAddress
-from signer.messages.request import Item
+from signer.messages.items import Change
 from tests.simulators.holders import ADDRESS, NOW, OTHER, SimulatedPool
 
 GROUP = SimulatedPool.new(2, 2).group
 ITEMS = st.lists(
-    st.tuples(st.integers(0, 6), st.sampled_from([ADDRESS, OTHER])),
+    st.builds(Change, st.integers(0, 6), st.sampled_from([ADDRESS, OTHER])),
     min_size=1,
     max_size=4,
     unique_by=lambda item: item[0],
@@ -39,7 +39,7 @@ class JournalStates(RuleBasedStateMachine):
         return Journal.open(self.path, GROUP, 1, clock=lambda: NOW)
 
     @rule(items=ITEMS)
-    def intent(self, items: list[Item]) -> None:
+    def intent(self, items: list[Change]) -> None:
         allowed = all(self.bound.get(v, address) == address for v, address in items)
         try:
             self.intents.append(self.journal.intent(bytes(32), items, 0))
@@ -67,7 +67,7 @@ class JournalStates(RuleBasedStateMachine):
         assert not self.journal.torn
 
     @rule(items=ITEMS, part=st.floats(0.01, 0.98))
-    def crash_in_mid_write(self, items: list[Item], part: float) -> None:
+    def crash_in_mid_write(self, items: list[Change], part: float) -> None:
         """Cut the record of an INTENT that no fsync has confirmed."""
         before = self.path.read_bytes()
         try:
@@ -84,7 +84,7 @@ class JournalStates(RuleBasedStateMachine):
 
     @invariant()
     def knows_what_was_bound_and_no_more(self) -> None:
-        assert {v: self.journal.bound_to(v) for v in range(7)} == {
+        assert {v: self.journal.address_of(v) for v in range(7)} == {
             v: self.bound.get(v) for v in range(7)
         }
         assert self.journal.sequence == self.records

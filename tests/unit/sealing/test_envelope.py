@@ -29,6 +29,7 @@ BINDING = Binding(
     public_share=b"\x22" * 48,
     role="withdrawal",
     policy_digest=b"\x33" * 32,
+    holders=b"\x44" * 32,
 )
 
 
@@ -117,10 +118,14 @@ OTHERS: list[tuple[str, Any]] = [
     ("public_share", b"\x23" * 48),
     ("role", "validator"),
     ("policy_digest", b"\x34" * 32),
+    ("holders", b"\x45" * 32),
+    ("recovered", True),
 ]
 
 
-@pytest.mark.case("X164", "envelope of another group, epoch, index, public share, role, policy")
+@pytest.mark.case(
+    "X164", "envelope of another group, epoch, index, public share, role, policy, holders"
+)
 @pytest.mark.parametrize(("field", "value"), OTHERS)
 def test_other_binding_is_named(field: str, value: Any) -> None:
     used = TOKEN.used
@@ -263,7 +268,9 @@ def test_truncated() -> None:
         pytest.param(
             b'{"a":' + b"[" * 10_000, marks=pytest.mark.case("F11", "envelope: nested 10,000 deep")
         ),
-        pytest.param(edited(version=2), marks=pytest.mark.case("P13", "envelope: version 2")),
+        pytest.param(edited(version=1), marks=pytest.mark.case("P13", "envelope: version 1")),
+        pytest.param(edited(version=3), marks=pytest.mark.case("P13", "envelope: version 3")),
+        pytest.param(edited(recovered=0), marks=pytest.mark.case("F8", "envelope: 0 for false")),
         pytest.param(edited(type="card"), marks=pytest.mark.case("F14", "envelope: other type")),
         pytest.param(edited(role="admin"), marks=pytest.mark.case("P9", "envelope: unknown role")),
         pytest.param(
@@ -379,7 +386,14 @@ def test_sealing_is_a_function_of_its_randomness() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"group": b""}, {"public_share": bytes(32)}, {"index": 0}, {"epoch": -1}, {"role": "x"}],
+    [
+        {"group": b""},
+        {"public_share": bytes(32)},
+        {"index": 0},
+        {"epoch": -1},
+        {"role": "x"},
+        {"holders": b""},
+    ],
 )
 def test_binding_of_our_own_making(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="binding"):

@@ -31,9 +31,9 @@ def test_signs_every_root_in_order(scalar: SecretScalar, count: int, threads: in
 def test_threads_share_the_work(scalar: SecretScalar, monkeypatch: pytest.MonkeyPatch) -> None:
     chunks: list[tuple[int, int]] = []
 
-    def remember(key: SecretScalar, roots: list[bytes]) -> object:
+    def remember(key: SecretScalar, roots: list[bytes], dst: bytes) -> object:
         chunks.append((threading.get_ident(), len(roots)))
-        return sign_many(key, roots)
+        return sign_many(key, roots, dst)
 
     monkeypatch.setattr(module, "sign_many", remember)
     roots = [os.urandom(32) for _ in range(50)]

@@ -1,0 +1,356 @@
+"""A holder's answer to what waits for him: shown and decoded here, in his own terminal.
+
+What the agent sends is a stranger's bytes until this process has parsed them, with the holder's own
+group file and policy. It reads what he types to show that he looked; the PIN it never reads.
+"""
+
+import contextlib
+import os
+import termios
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from signer.agent.commands import APPROVE, DENY, PENDING, SHOW, UNLATCH, Command
+from signer.agent.config import AgentConfig
+from signer.agent.control_client import APPROVE_SECONDS, tell
+from signer.agent.tickets import ID_HEX, MAX_WAITING
+from signer.cli.printer import Printer, printable, table
+from signer.custody.desk import Desk
+from signer.custody.jobs.sources import SecretSource
+from signer.custody.journal_state import Signed
+from signer.custody.orders import pin_source, terminal
+from signer.custody.pin_pipe import pin_pipe
+from signer.errors import AgentError, ConfigError, DeniedError, UsageError
+from signer.messages.address import ExecutionAddress
+from signer.messages.drill import DrillOrder, require_open
+from signer.messages.items import Change, Exit
+from signer.messages.reply import CODE_PATTERN, Denial
+from signer.messages.request import SignRequest
+from signer.messages.review import Knowledge, challenge, request_text
+from signer.policy.decision import check_request
+from signer.strict import MAX_INTEGER, Fields
+
+_INSTEAD = '--yes-i-checked "the twelve words"'
+_MAX_LINE = 256
+_MAX_HISTORY = 1000  # signatures of before that are shown for one validator
+
+
+def control_of(config: Path | None, control: Path | None) -> Path:
+    """Return the control socket that the options name.
+
+    Raises:
+        UsageError: neither or both were given.
+        ConfigError: the agent has none.
+    """
+    if (config is None) == (control is None):
+        raise UsageError("give --config agent.yaml or --control SOCKET")
+    if config is None:
+        return control or Path()
+    return _control(AgentConfig.load(config))
+
+
+def _control(settings: AgentConfig) -> Path:
+    if settings.control is None:
+        raise ConfigError(
+            "this agent has no control socket, so nobody can approve anything",
+            hint="add 'control: PATH' to its agent.yaml and start it anew",
+        )
+    return settings.control
+
+
+# pending, deny, unlatch
+
+
+def list_pending(printer: Printer, control: Path) -> None:
+    """Print what waits for the holder."""
+    rows = _pending(control)
+    now = int(time.time())
+    text = table(
+        ("TICKET", "ASKED BY", "KIND", "ITEMS", "EXPIRES IN", "STATE"),
+        [
+            (
+                row["ticket"], f"uid {row['uid']}", row["kind"], row["items"],
+                _span(row["expires"] - now), row["state"],
+            )
+            for row in rows
+        ],
+    )  # fmt: skip
+    printer.result({"tickets": rows}, text if rows else "nothing waits")
+
+
+def deny_ticket(printer: Printer, control: Path, ticket: str, reason: str) -> None:
+    """Say no to a ticket, for good."""
+    row = next((row for row in _pending(control) if row["ticket"] == ticket), None)
+    if row is None:
+        raise AgentError(
+            f"there is no ticket {ticket[:ID_HEX]!r}",
+            code="E_NOT_FOUND",
+            hint="signer agent pending",
+        )
+    digest = bytes.fromhex(row["request"])
+    tell(control, Command(name=DENY, ticket=ticket, request=digest, reason=reason))
+    printer.result(
+        {"ticket": ticket, "request": row["request"], "state": "denied", "reason": reason},
+        f"denied {ticket}: this request will not be signed here",
+    )
+
+
+def unlatch(printer: Printer, control: Path) -> None:
+    """Let a refused PIN be tried again."""
+    tell(control, Command(name=UNLATCH))
+    printer.result({"unlatched": True}, "the agent may try its PIN again, once")
+
+
+def _pending(control: Path) -> list[dict[str, Any]]:
+    entries = tell(control, Command(name=PENDING)).array("tickets", low=0, high=4 * MAX_WAITING)
+    return [_row(Fields(entry, "ticket")) for entry in entries]
+
+
+def _row(fields: Fields) -> dict[str, Any]:
+    return {
+        "ticket": fields.string("ticket", pattern=r"[0-9a-f]{16}"),
+        "state": fields.string("state", pattern=r"[a-z]{1,16}"),
+        "purpose": fields.choice("purpose", ("sign", "drill")),
+        "request": fields.hex_bytes("request", 32).hex(),
+        "uid": fields.integer("uid", low=0, high=2**32 - 1),
+        "kind": fields.string("kind", pattern=r"[a-z_]{1,64}"),
+        "items": fields.integer("items", low=0, high=2**20),
+        "asked": fields.integer("asked", low=0, high=MAX_INTEGER),
+        "expires": fields.integer("expires", low=0, high=MAX_INTEGER),
+    }
+
+
+# approve
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shown:
+    """What there is to approve, decoded."""
+
+    digest: bytes
+    text: str
+    prompts: tuple[str, ...]  # what the person has to type, each asked for by itself
+    right: Callable[[Sequence[str]], bool]  # takes the lines that were typed
+    words: str  # twelve; empty where there are none
+    asks_pin: bool
+
+
+def approve_ticket(
+    printer: Printer, config: Path, ticket: str, words: str | None, pin_file: Path | None
+) -> None:
+    """Show what a ticket is about, ask, and have it signed.
+
+    Raises:
+        UsageError: no terminal, and no words instead.
+        DeniedError: a wrong answer (E_CONFIRM). The ticket still waits.
+        SignerError: the agent's trouble.
+    """
+    settings = AgentConfig.load(config)
+    control = _control(settings)
+    with _person(words) as tty:
+        shown = _show(settings, control, ticket)
+        _say(tty, shown.text)
+        typed = () if words is not None else tuple(_ask(tty, p) for p in shown.prompts)
+        _require_right(shown, typed, words)
+        command = Command(
+            name=APPROVE, ticket=ticket, request=shown.digest, typed=typed, words=words or ""
+        )
+        answer = _approve(printer, settings, control, command, shown.asks_pin, pin_file)
+    row = _row(answer) | {"signed": answer.integer("signed", low=0, high=2**20)}
+    printer.result(row, _done_words(row))
+
+
+@contextlib.contextmanager
+def _person(words: str | None) -> Iterator[int | None]:
+    """Yield his terminal, or None where a script gives the words."""
+    if words is not None:
+        yield None
+        return
+    with terminal("an approval", _INSTEAD) as descriptor:
+        yield descriptor
+
+
+def _require_right(shown: _Shown, typed: Sequence[str], words: str | None) -> None:
+    right = shown.right(typed) if words is None else bool(words) and words == shown.words
+    if not right:
+        raise DeniedError(
+            "what was typed does not match the request",
+            code="E_CONFIRM",
+            hint="nothing was signed; the ticket still waits",
+        )
+
+
+def _approve(
+    printer: Printer,
+    settings: AgentConfig,
+    control: Path,
+    command: Command,
+    asks_pin: bool,
+    pin_file: Path | None,
+) -> Fields:
+    if not asks_pin and pin_file is None:
+        return tell(control, command, seconds=APPROVE_SECONDS)
+    name = settings.token.label or settings.token.serial or "the token"
+    with (
+        pin_source(pin_file) as (source, descriptors),
+        _pipe(source, name, descriptors) as pipe,
+    ):
+        _tell_touch(printer, settings)
+        return tell(control, command, seconds=APPROVE_SECONDS, descriptors=[pipe])
+
+
+def _pipe(
+    source: SecretSource, name: str, descriptors: Sequence[int]
+) -> "contextlib.AbstractContextManager[int]":
+    safe = "".join(letter if " " <= letter <= "~" else "?" for letter in name)[:64]
+    return pin_pipe(source, safe, descriptors)
+
+
+def _tell_touch(printer: Printer, settings: AgentConfig) -> None:
+    if getattr(settings.token.profile, "touch", "none") != "none":
+        printer.note("touch the token now")
+
+
+def _show(settings: AgentConfig, control: Path, ticket: str) -> _Shown:
+    """Have the agent show the ticket, and decode it here."""
+    answer = tell(control, Command(name=SHOW, ticket=ticket))
+    row = _row(answer)
+    content = answer.take("content")
+    if row["ticket"] != ticket or not isinstance(content, str):
+        raise AgentError("the agent showed something else than was asked for")
+    if row["state"] != "waiting":
+        raise AgentError(f"ticket {ticket} does not wait: it is {row['state']}", code="E_TICKET")
+    desk = Desk.lay(settings.group, settings.policy, settings.envelope)
+    if row["purpose"] == "drill":
+        return _shown_drill(desk, content.encode(), row, answer)
+    return _shown_request(desk, content.encode(), row, answer)
+
+
+def _shown_drill(desk: Desk, raw: bytes, row: dict[str, Any], answer: Fields) -> _Shown:
+    order = DrillOrder.parse(raw)
+    _require_same(order.digest, row)
+    require_open(order, desk.group, int(time.time()))
+    return _Shown(
+        digest=order.digest,
+        text="A drill: your token opens your share and signs in the drill domain.\n"
+        "No Ethereum signature can come of it.",
+        prompts=('Type "drill" to say yes: ',),
+        right=lambda typed: tuple(typed) == ("drill",),
+        words="",
+        asks_pin=answer.boolean("asks_pin"),
+    )
+
+
+def _shown_request(desk: Desk, raw: bytes, row: dict[str, Any], answer: Fields) -> _Shown:
+    request = SignRequest.parse(raw)
+    _require_same(request.digest, row)
+    check_request(request, desk.group, desk.policy, now=int(time.time()), asker=row["uid"])
+    history = _history(answer)
+    known = Knowledge(
+        labels=desk.policy.labels,
+        credentials=desk.policy.deposits.labels if desk.policy.deposits else {},
+        before=lambda index: history.get(index, ()),
+        denied=_denials(answer, len(request.items)),
+    )
+    asked = challenge(request)
+    return _Shown(
+        digest=request.digest,
+        text=request_text(request, known),
+        prompts=tuple(f"{part.prompt}: " for part in asked.parts),
+        right=asked.matches,
+        words=asked.words,
+        asks_pin=answer.boolean("asks_pin"),
+    )
+
+
+def _denials(answer: Fields, count: int) -> list[Denial]:
+    """Return what the agent would not sign of the request, by its policy and journal."""
+    denials = []
+    for entry in answer.array("denied", low=0, high=count):
+        fields = Fields(entry, "denial")
+        position = fields.integer("item", low=0, high=count - 1)
+        code = fields.string("code", pattern=CODE_PATTERN)
+        denials.append(
+            Denial(position, code, fields.string("reason", pattern=r"[ -~]*", max_length=300))
+        )
+        fields.done()
+    return denials
+
+
+def _require_same(digest: bytes, row: dict[str, Any]) -> None:
+    if digest.hex() != row["request"] or digest.hex()[:ID_HEX] != row["ticket"]:
+        raise AgentError("the agent showed another request than its ticket is about")
+
+
+def _history(answer: Fields) -> dict[int, list[Signed]]:
+    """Return what the journal says was signed before, by validator index."""
+    value = answer.take("history")
+    if not isinstance(value, dict):
+        answer.fail("history", "must be an object")
+    history: dict[int, list[Signed]] = {}
+    for name, entries in value.items():
+        if not name.isascii() or not name.isdigit() or not isinstance(entries, list):
+            answer.fail("history", "must be lists by validator index")
+        history[int(name)] = [_signed(int(name), entry) for entry in entries[:_MAX_HISTORY]]
+    return history
+
+
+def _signed(index: int, value: Any) -> Signed:
+    fields = Fields(value, "signature of before")
+    moment = fields.integer("moment", low=0, high=MAX_INTEGER)
+    if fields.has("address"):
+        address = ExecutionAddress.parse(fields.take("address"), "signature of before")
+        fields.done()
+        return Signed(moment, Change(index, address))
+    epoch = fields.integer("epoch", low=0, high=MAX_INTEGER)
+    fields.done()
+    return Signed(moment, Exit(index, epoch))
+
+
+def _say(tty: int | None, text: str) -> None:
+    """Put the text where the person looks, whatever happens to standard output."""
+    plain = "\n".join(printable(line) for line in text.split("\n"))
+    if tty is None:
+        click.echo(plain, err=True)
+    else:
+        _write(tty, f"{plain}\n\n")
+
+
+def _ask(tty: int | None, prompt: str) -> str:
+    """Ask for one line. What was typed before the question is no answer to it."""
+    if tty is None:
+        raise UsageError("no terminal to ask on", hint=f"give {_INSTEAD}")
+    termios.tcflush(tty, termios.TCIFLUSH)
+    _write(tty, prompt)
+    line = os.read(tty, _MAX_LINE)
+    if not line:
+        _nothing_happens()
+    return line.decode("ascii", "replace").strip()
+
+
+def _write(tty: int, text: str) -> None:
+    data = text.encode()
+    while data:
+        data = data[os.write(tty, data) :]
+
+
+def _nothing_happens() -> NoReturn:
+    raise click.Abort
+
+
+def _span(seconds: int) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= 2 * size:
+            return f"{seconds // size}{unit}"
+    return f"{max(seconds, 0)}s"
+
+
+def _done_words(row: dict[str, Any]) -> str:
+    if row["purpose"] == "drill":
+        return f"drilled; ticket {row['ticket']} is done"
+    return f"signed {row['signed']} of {row['items']}; ticket {row['ticket']} is done"

@@ -1,0 +1,257 @@
+"""The wiring of `signer journal`."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from signer.cli.printer import Printer, table
+from signer.custody.desk import read_group
+from signer.custody.jobs.sources import TokenChoice
+from signer.custody.journal import Journal
+from signer.custody.journal_backup import export_journal, import_journal, verify_journal
+from signer.custody.journal_state import JournalState, owner_of
+from signer.custody.mark import mark_journal
+from signer.custody.orders import state_bindings
+from signer.custody.record import Record
+from signer.errors import JournalError, UsageError
+from signer.files import make_folder, read_file, write_new
+from signer.messages.bindings import MAX_BYTES, Bindings, unite
+from signer.messages.dsse import SignedFile
+from signer.messages.group_file import GroupFile
+from signer.messages.witness import MAX_FILE_BYTES, parse_witnesses
+from signer.sealing.envelope import MAX_BYTES as MAX_ENVELOPE_BYTES
+from signer.sealing.envelope import Envelope
+from signer.strict import canonical, parse_object
+from signer.threshold.params import ShareIndex
+
+_FILE = "journal.jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a journal is, and whose it should be as far as that is known."""
+
+    path: Path
+    group: GroupFile | None = None
+    envelope: Path | None = None
+    index: int | None = None
+
+    @classmethod
+    def find(cls, state: Path | None, config: Path | None, group: Path | None = None) -> Self:
+        """Return the place that the options name.
+
+        Raises:
+            UsageError: neither or both of STATE and --config.
+        """
+        if (state is None) == (config is None):
+            raise UsageError("name the state folder or --config agent.yaml, one of the two")
+        papers = None if group is None else read_group(group)
+        if state is not None:
+            return cls(path=state / _FILE if state.is_dir() else state, group=papers)
+        from signer.agent.config import AgentConfig
+
+        if config is None:
+            raise UsageError("--config is needed")
+        settings = AgentConfig.load(config)
+        raw = read_file(settings.envelope, what="envelope", max_bytes=MAX_ENVELOPE_BYTES)
+        return cls(
+            path=settings.state / _FILE,
+            group=papers or read_group(settings.group),
+            envelope=settings.envelope,
+            index=Envelope.parse(raw).binding.index,
+        )
+
+    def owner(self) -> dict[str, Any] | None:
+        """Return what the journal's first record must say, if it is known."""
+        if self.group is None or self.index is None:
+            return None
+        return owner_of(self.group, self.index)
+
+
+def show_journal(printer: Printer, place: Place) -> None:
+    """Do `signer journal show`."""
+    rows: list[dict[str, Any]] = []
+    state = verify_journal(
+        place.path, place.owner(), lambda record, line: rows.append(_row(record, line))
+    )
+    printer.result(
+        {"records": rows, **_end(state)},
+        table(
+            ("RECORD", "TIME (UTC)", "TYPE", "WHAT", "WHO"),
+            [(r["sequence"], _time(r["moment"]), r["type"], _what(r), _who(r)) for r in rows],
+        ),
+    )
+
+
+def verify_place(printer: Printer, place: Place, witnesses: Sequence[Path]) -> None:
+    """Do `signer journal verify`."""
+    state = verify_journal(place.path, place.owner())
+    ignored = 0
+    said = read_witnesses(witnesses)
+    if said:
+        if place.group is None or state.owner is None:
+            raise UsageError("--witness needs --config or --group: witnesses are signed")
+        if state.owner["group"] != place.group.group_id.hex():
+            raise JournalError("the journal is of another group")
+        card = place.group.card_of(ShareIndex(state.owner["index"]))
+        ignored = state.require_witnessed(said, card.body.id_sign)
+    value = {"verified": True, "witnesses": len(said) - ignored, "ignored": ignored, **_end(state)}
+    words = f"{state.sequence} records, every one verified; the last head is\n{state.head.hex()}"
+    if said:
+        words += f"\nheld against {len(said) - ignored} witnesses; {ignored} are not of this share"
+    printer.result(value, words)
+
+
+def export_backup(printer: Printer, place: Place, out: Path) -> None:
+    """Do `signer journal export`."""
+    state = export_journal(place.path, out)
+    printer.result(
+        {"file": str(out), **_end(state)},
+        f"{state.sequence} records copied, every one verified: {out}",
+    )
+
+
+def export_bindings(
+    printer: Printer, place: Place, token: TokenChoice, pin_file: Path | None, out: Path
+) -> None:
+    """Do `signer journal export --bindings`."""
+    statement = state_bindings(token, pin_file, place.path, int(time.time()))
+    write_new(out, canonical(statement) + b"\n", mode=0o644)
+    printer.result({"file": str(out)}, f"all bindings, signed by the token: {out}")
+
+
+def import_backup(printer: Printer, place: Place, files: Sequence[Path]) -> None:
+    """Do `signer journal import BACKUP`."""
+    if len(files) != 1:
+        raise UsageError("one backup is put back; other holders' statements need --bindings")
+    make_folder(place.path.parent, mode=0o700)
+    state = import_journal(files[0], place.path, place.owner())
+    _mark(printer, place)
+    printer.result(
+        {"journal": str(place.path), **_end(state)},
+        f"{state.sequence} records put back: {place.path}",
+    )
+
+
+def import_bindings(printer: Printer, place: Place, files: Sequence[Path]) -> None:
+    """Do `signer journal import --bindings`."""
+    if place.group is None:
+        raise UsageError("--bindings needs --config or --group: statements are signed")
+    group = place.group
+    index = place.index if place.index is not None else _index_in(place)
+    statements = [
+        Bindings.open_file(
+            read_file(file, what="statement", max_bytes=MAX_BYTES),
+            group,
+            f"statement {str(file)!r}",
+        )
+        for file in files
+    ]
+    union = unite(statements, group, index)
+    make_folder(place.path.parent, mode=0o700)
+    with Journal.open(place.path, group, index, recovered=True) as journal:
+        journal.imported(union.changes, union.deposit_credentials, dict(union.statements))
+        end = _end(journal)
+    _mark(printer, place)
+    printer.result(
+        {"journal": str(place.path), "bindings": len(union.changes), **end},
+        f"{len(union.changes)} bindings of {len(statements)} other holders taken over",
+    )
+
+
+def read_witnesses(files: Sequence[Path]) -> list[SignedFile]:
+    """Return all witnesses that the files hold, unverified."""
+    return [
+        signed
+        for file in files
+        for signed in parse_witnesses(
+            read_file(file, what="witness file", max_bytes=MAX_FILE_BYTES),
+            f"witness file {str(file)!r}",
+        )
+    ]
+
+
+def _index_in(place: Place) -> int:
+    """Return whose journal is there already."""
+    if not place.path.exists():
+        raise UsageError("--bindings into a new journal needs --config: it says whose it is")
+    state = verify_journal(place.path)
+    return int((state.owner or {})["index"])
+
+
+def _mark(printer: Printer, place: Place) -> None:
+    if place.envelope is not None and not mark_journal(place.envelope, place.path):
+        printer.note(f"the journal's place could not be noted beside {place.envelope}")
+
+
+def _end(state: JournalState) -> dict[str, Any]:
+    return {"sequence": state.sequence - 1, "head": state.head.hex()}
+
+
+def _row(record: Record, line: bytes) -> dict[str, Any]:
+    body = parse_object(line, what="record", max_bytes=len(line))["body"]
+    return {
+        "sequence": record.sequence,
+        "moment": record.moment,
+        "type": record.kind,
+        "body": body,
+    }
+
+
+def _what(row: dict[str, Any]) -> str:
+    """Say in a line what a record is about."""
+    body: dict[str, Any] = row["body"]
+    match row["type"]:
+        case "OPENED":
+            return f"share {body['index']} of group {body['group'][:8]}, {body['network']}"
+        case "POLICY":
+            return f"amendment {body['number']}, digest {body['digest'][:16]}"
+        case "INTENT":
+            return f"{body['kind']}, {body['count']} items: {_items(body)}"
+        case "RELEASED":
+            return f"{body['count']} partials of {body['intent']}"
+        case "FAILED":
+            return f"{body['intent']}: {body['code']}"
+        case "DENIED":
+            return f"request {body['request'][:16]}: {body['code']}"
+        case "DRILLED":
+            return f"device {body['device'][:16]}"
+        case _:
+            holders = ", ".join(str(entry["index"]) for entry in body["statements"])
+            return f"bindings of holders {holders}: {_items(body)}"
+
+
+def _items(body: dict[str, Any]) -> str:
+    """Name what was new in a record, shortly."""
+    words = [
+        f"{_list(change['validator_indices'])} to {change['to_execution_address']}"
+        for change in body.get("changes", ())
+    ]
+    words += [
+        f"exit of {e['validator_index']} at epoch {e['epoch']}" for e in body.get("exits", ())
+    ]
+    words += [
+        f"{d['amount_gwei']} Gwei to credentials {d['withdrawal_credentials']}"
+        for d in body.get("deposits", ())
+    ]
+    return "; ".join(words) or "all bound before"
+
+
+def _list(indices: Sequence[int]) -> str:
+    shown = ", ".join(str(index) for index in indices[:8])
+    return shown if len(indices) <= 8 else f"{shown} and {len(indices) - 8} more"
+
+
+def _who(row: dict[str, Any]) -> str:
+    body: dict[str, Any] = row["body"]
+    if "uid" not in body:
+        return ""
+    who = "at the desk" if body["uid"] is None else f"uid {body['uid']}"
+    return f"{who}, approved" if body.get("approved") else who
+
+
+def _time(moment: int) -> str:
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S}"

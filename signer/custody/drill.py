@@ -1,0 +1,59 @@
+"""What a custodian needs to order a drill, and to see that none is overdue."""
+
+from signer.custody.desk import Desk
+from signer.custody.jobs.drilling import RunDrill
+from signer.custody.jobs.sources import SecretSource, TokenChoice
+from signer.errors import DeniedError, SchemaError, WorkerError
+from signer.messages.drill import DrillOrder, is_overdue
+from signer.messages.drill_report import PRIMARY, DrillReport, signed_report
+from signer.messages.group_file import GroupFile
+from signer.strict import Fields
+
+
+def drill_job(
+    desk: Desk, token: TokenChoice, pin: SecretSource, order: DrillOrder, moment: int
+) -> RunDrill:
+    """Return the job that drills the primary at `desk`; `report_of` reads its result."""
+    return RunDrill(
+        token=token,
+        pin=pin,
+        group=desk.group.to_bytes().decode(),
+        envelope=desk.envelope_text,
+        order=order.to_json(),
+        role=PRIMARY,
+        moment=moment,
+    )
+
+
+def report_of(result: Fields, order: DrillOrder, group: GroupFile, now: int) -> DrillReport:
+    """Return the report in a worker's result, verified like anybody's.
+
+    Raises:
+        WorkerError: there is none.
+        InputError: it does not hold.
+    """
+    try:
+        signed = signed_report(result.take("report"), "worker's report")
+    except SchemaError as error:
+        raise WorkerError(error.message) from None
+    return DrillReport.open(signed, order, group, now, "worker's report")
+
+
+def require_drilled(every: int | None, last: int, now: int) -> None:
+    """Refuse real signing when the policy wants drills and the last is too long ago.
+
+    Args:
+        every: seconds, from the policy; None wants none.
+        last: Unix seconds of the journal's last DRILLED, or of its OPENED.
+        now: Unix seconds.
+
+    Raises:
+        DeniedError: code E_DRILL_OVERDUE.
+    """
+    if every is not None and is_overdue(last, every, now):
+        raise DeniedError(
+            f"this holder's last drill is {(now - last) // 86400} days ago, "
+            f"the policy wants one every {every // 86400}",
+            code="E_DRILL_OVERDUE",
+            hint="the holder runs it: signer drill run --agent",
+        )

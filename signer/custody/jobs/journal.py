@@ -1,0 +1,92 @@
+"""Jobs about a share's journal and its anchor on the token. Neither unseals anything."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from signer.custody.jobs.sources import SecretSource, TokenChoice
+from signer.strict import Fields, parse_hex
+from signer.threshold.params import MAX_HOLDERS
+
+_PATH = r"/[^\x00\n]+"
+_MAX_SERIALS = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckAnchor:
+    """Hold the journal against the token's anchor."""
+
+    kind: ClassVar[str] = "check_anchor"
+    token: TokenChoice
+    pin: SecretSource
+    group: bytes  # group id
+    index: int
+    journal: str  # absolute
+    anchored_serials: frozenset[bytes] = frozenset()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object."""
+        return {
+            "token": self.token.to_json(),
+            "pin": self.pin.to_json(),
+            "group": self.group.hex(),
+            "index": self.index,
+            "journal": self.journal,
+            "anchored_serials": serials_json(self.anchored_serials),
+        }
+
+    @classmethod
+    def parse(cls, fields: Fields) -> Self:
+        """Take the order from `fields`."""
+        job = cls(
+            token=TokenChoice.parse(fields.nested("token")),
+            pin=SecretSource.parse(fields.nested("pin")),
+            group=fields.hex_bytes("group", 32),
+            index=fields.integer("index", low=1, high=MAX_HOLDERS),
+            journal=fields.string("journal", pattern=_PATH, max_length=4096),
+            anchored_serials=take_serials(fields),
+        )
+        fields.done()
+        return job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateBindings:
+    """Have the token sign a statement of everything that the journal binds."""
+
+    kind: ClassVar[str] = "state_bindings"
+    token: TokenChoice
+    pin: SecretSource
+    journal: str  # absolute
+    moment: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object."""
+        return {
+            "token": self.token.to_json(),
+            "pin": self.pin.to_json(),
+            "journal": self.journal,
+            "moment": self.moment,
+        }
+
+    @classmethod
+    def parse(cls, fields: Fields) -> Self:
+        """Take the order from `fields`."""
+        job = cls(
+            token=TokenChoice.parse(fields.nested("token")),
+            pin=SecretSource.parse(fields.nested("pin")),
+            journal=fields.string("journal", pattern=_PATH, max_length=4096),
+            moment=fields.integer("moment", low=0, high=2**53 - 1),
+        )
+        fields.done()
+        return job
+
+
+def serials_json(serials: frozenset[bytes]) -> list[str]:
+    """Return digests of serials as an order carries them."""
+    return sorted(serial.hex() for serial in serials)
+
+
+def take_serials(fields: Fields) -> frozenset[bytes]:
+    """Take the digests of serials out of an order."""
+    entries = fields.array("anchored_serials", low=0, high=_MAX_SERIALS)
+    return frozenset(parse_hex(entry, 32, "order: a serial's digest") for entry in entries)

@@ -1,0 +1,110 @@
+"""Look at, copy, and put back a journal. See docs/journal.md.
+
+A copy is made while the agent runs: it is the whole lines of one moment, every one verified. It is
+put back only where it continues what is there, so that no import ever forgets anything.
+"""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from signer.custody.journal_file import JournalFile, read_whole_lines, reason
+from signer.custody.journal_state import JournalState
+from signer.custody.record import Record
+from signer.errors import JournalError, OutputError
+from signer.files import fsync_folder, write_new
+
+
+def verify_journal(
+    path: Path,
+    owner: Mapping[str, Any] | None = None,
+    each: Callable[[Record, bytes], object] = lambda record, line: None,
+) -> JournalState:
+    """Read the journal at `path` and verify every line of it. An agent may be writing to it.
+
+    Args:
+        path: the journal.
+        owner: whose it must be, if that is known.
+        each: gets each record, before the next is looked at, and its line.
+
+    Raises:
+        JournalError: unreadable, empty, damaged, or another share's.
+    """
+    state = JournalState(f"journal {str(path)!r}", owner)
+
+    def take(line: bytes, number: int) -> None:
+        each(state.replay(line, number), line)
+
+    read_whole_lines(path, take)
+    if state.sequence == 0:
+        raise JournalError(f"the {state.what} is empty")
+    return state
+
+
+def export_journal(path: Path, out: Path) -> JournalState:
+    """Write a verified copy of the journal at `path` to the new file `out`, mode 0600.
+
+    Raises:
+        JournalError: as for `verify_journal`.
+        OutputError: `out` exists, or cannot be written.
+    """
+    lines: list[bytes] = []
+    state = verify_journal(path, each=lambda _, line: lines.append(line))
+    write_new(out, b"\n".join(lines) + b"\n", mode=0o600)
+    return state
+
+
+def import_journal(backup: Path, path: Path, owner: Mapping[str, Any] | None) -> JournalState:
+    """Put the journal `backup` at `path`, where there is none or one that it continues.
+
+    Raises:
+        JournalError: the backup does not hold, is not this share's, is shorter than what is there
+            or went another way; or an agent runs on it.
+        OutputError: it cannot be written.
+    """
+    lines: list[bytes] = []
+    state = verify_journal(backup, owner, each=lambda _, line: lines.append(line))
+    fresh = not os.path.lexists(path)
+    there = JournalFile.open(path)  # and with it the lock: no agent runs, none starts
+    try:
+        if not fresh:
+            _require_prefix(path, lines)
+        _write_over(path, b"\n".join(lines) + b"\n")
+    except BaseException:
+        if fresh:
+            with contextlib.suppress(OSError):
+                path.unlink()
+        raise
+    finally:
+        there.close()
+    return state
+
+
+def _require_prefix(path: Path, lines: list[bytes]) -> None:
+    """Refuse unless every whole line at `path` stands in the same place in `lines`."""
+
+    def compare(line: bytes, number: int) -> None:
+        if number > len(lines) or line != lines[number - 1]:
+            raise JournalError(
+                f"the journal {str(path)!r} has record {number - 1}, which the backup has not; "
+                "nothing was imported",
+                hint="the backup is older or went another way: keep the journal that is there",
+            )
+
+    read_whole_lines(path, compare)
+
+
+def _write_over(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        write_new(temporary, content, mode=0o600)
+        temporary.replace(path)
+        fsync_folder(path.parent)
+    except OSError as error:
+        raise OutputError(f"cannot write {str(path)!r}: {reason(error)}") from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()

@@ -1,0 +1,94 @@
+"""Open an envelope against the group file, and look who the token is to the share."""
+
+import hashlib
+from dataclasses import replace
+
+from signer.bls.scalar import SecretScalar
+from signer.errors import CardError, SealError
+from signer.hsm.keys import ReceivingKey, identity_key, receiving_key
+from signer.hsm.session import TokenSession
+from signer.messages.card import Card
+from signer.messages.group_file import GroupFile
+from signer.sealing.envelope import Binding, Envelope
+from signer.sealing.share import require_binding, unseal_share
+from signer.threshold.params import ShareIndex
+from signer.threshold.share import SecretShare
+
+
+def require_of_group(envelope: Envelope, group: GroupFile) -> ShareIndex:
+    """Return the index of the share, if the envelope is one of `group`'s. Needs no token.
+
+    Raises:
+        SealError: E_ENVELOPE: it is not.
+    """
+    found = envelope.binding.index
+    if not 1 <= found <= group.threshold.n:
+        raise SealError(
+            f"the envelope is for share {found}, which this group does not have", code="E_ENVELOPE"
+        )
+    require_binding(envelope.binding, expected_binding(envelope, group))
+    return ShareIndex(found)
+
+
+def expected_binding(envelope: Envelope, group: GroupFile) -> Binding:
+    """Return the binding that the group file gives the envelope's share.
+
+    Whether the share was recovered is the envelope's own word, which its slots are sealed under.
+    """
+    binding = group.binding(ShareIndex(envelope.binding.index))
+    return replace(binding, recovered=envelope.binding.recovered)
+
+
+def open_share(
+    session: TokenSession, envelope: Envelope, group: GroupFile
+) -> tuple[ReceivingKey, SecretShare]:
+    """Unseal the share on this token and hold it against the group's vector.
+
+    The caller wipes the share.
+
+    Raises:
+        SealError: the token does not open it.
+        ShareMismatchError: E_SHARE: what it opens to is not the share of this index.
+    """
+    index = require_of_group(envelope, group)
+    key = receiving_key(session, envelope.recipients)
+    expected = expected_binding(envelope, group)
+    with unseal_share(envelope, expected, key.public_point, key.ecdh) as plain:
+        share = SecretShare(index, SecretScalar.from_big_endian(plain))
+    try:
+        share.verify(group.vector)
+    except BaseException:
+        share.wipe()
+        raise
+    return key, share
+
+
+def require_spare_card(card: Card, group: GroupFile) -> None:
+    """Refuse a spare's card that shows a key of a card in the group file.
+
+    Raises:
+        CardError: it is a holder's own card, or borrows a key of one.
+    """
+    keys = {card.body.kex, card.body.id_sign}
+    for index, other in enumerate(group.cards, start=1):
+        if keys & {other.body.kex, other.body.id_sign}:
+            raise CardError(
+                f"this card shows a key of holder {index} ({other.body.name}); a spare is a "
+                "second token with keys of its own",
+                hint="run `signer token setup` and `signer token card` on the spare token",
+            )
+
+
+def require_card_of(session: TokenSession, kex: bytes, card: Card, which: str, hint: str) -> None:
+    """Hold both keys of the token against `card`, which is called `which`.
+
+    Raises:
+        CardError: it is the card of another token.
+    """
+    if (card.body.kex, card.body.id_sign) != (kex, identity_key(session).public_point):
+        raise CardError(f"{which} ({card.body.name}) is not of this token", hint=hint)
+
+
+def serial_digest(session: TokenSession) -> bytes:
+    """Return SHA-256 of the token's serial number, as cards have it."""
+    return hashlib.sha256(session.token.serial.encode()).digest()

@@ -1,0 +1,49 @@
+"""Another slot for an envelope: a second token that opens the same share."""
+
+from collections.abc import Callable
+
+from signer.errors import SealError
+from signer.sealing.envelope import MAX_SLOTS, Envelope
+from signer.sealing.share import seal_share
+from signer.secret import SecretBytes
+
+
+def require_room(envelope: Envelope, recipient: bytes) -> None:
+    """Refuse a slot that the envelope cannot take, before a PIN is spent on it.
+
+    Raises:
+        SealError: E_ENVELOPE: it is full, or the key has its slot already.
+    """
+    if recipient in envelope.recipients:
+        raise SealError(
+            "the envelope has a slot for this token's key already",
+            hint="prove it: `signer share verify --card`",
+            code="E_ENVELOPE",
+        )
+    if len(envelope.slots) >= MAX_SLOTS:
+        raise SealError(
+            f"the envelope has {MAX_SLOTS} slots, which is all it can have", code="E_ENVELOPE"
+        )
+
+
+def add_slot(
+    envelope: Envelope,
+    share: SecretBytes,
+    recipient: bytes,
+    random_bytes: Callable[[int], bytes],
+) -> Envelope:
+    """Return `envelope` with one slot more; the old ones stay as they are.
+
+    Args:
+        envelope: that `share` was unsealed from.
+        share: 32 bytes.
+        recipient: the public point of the token key that shall open it too.
+        random_bytes: a cryptographic source.
+
+    Raises:
+        EncodingError: `recipient` is not a point of P-256.
+        SealError: E_ENVELOPE: see `require_room`.
+    """
+    require_room(envelope, recipient)
+    added = seal_share(share, envelope.binding, [recipient], random_bytes).slots
+    return Envelope(envelope.binding, envelope.slots + added)

@@ -1,0 +1,124 @@
+"""A reply counts under the holder's own signature; what he signed wrongly is evidence."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from signer.aggregator.outcome import outcome_of
+from signer.aggregator.tally import Tally
+from signer.messages.reply import SignReply
+from signer.messages.request import SignRequest
+from signer.strict import canonical
+from tests.simulators.holders import SimulatedPool, seeded
+
+POOL = SimulatedPool.new()
+REQUEST = POOL.request(11, 12, 13)
+
+
+def tally_of(request: SignRequest = REQUEST) -> Tally:
+    return Tally(request, POOL.group, seeded(3))
+
+
+def lie_of(index: int) -> SignReply:
+    """Return a reply whose first two partials are swapped, without its witness."""
+    true = POOL.reply(index, REQUEST)
+    first, second, third = true.partials
+    return replace(true, partials=(second, first, third), witness=None)
+
+
+def names(tally: Tally) -> list[tuple[int, str, str]]:
+    return [(culprit.index, culprit.source, culprit.code) for culprit in tally.culprits]
+
+
+def test_a_true_reply_counts() -> None:
+    tally = tally_of()
+    assert tally.add("agent-1", POOL.reply(1, REQUEST))
+    assert (names(tally), tally.rolled_back) == ([], [])
+
+
+@pytest.mark.case("X401", "partials with no witness, or one that says something else")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"group": bytes(32)},
+        {"epoch": 2},
+        {"index": 2},
+        {"request_digest": bytes(32)},
+        {"partials_sha256": bytes(32)},
+    ],
+)
+def test_a_witness_says_what_it_must(changes: dict[str, Any]) -> None:
+    true = POOL.reply(1, REQUEST)
+    for reply in (POOL.witnessed(1, true, **changes), replace(true, witness=None)):
+        tally = tally_of()
+        assert not tally.add("agent-1", reply)
+        assert tally.answers == {}
+        assert names(tally) == [(1, "agent-1", "E_WITNESS")]
+        assert outcome_of(tally, []).to_json()["evidence"] == []
+
+
+@pytest.mark.case("S12", "partials whose witness another holder signed")
+def test_a_witness_is_the_holders_own() -> None:
+    true = POOL.reply(1, REQUEST)
+    said_of_one = POOL.witness(
+        2, index=1, request_digest=REQUEST.digest, partials_sha256=true.partials_digest
+    )
+    tally = tally_of()
+    assert not tally.add("agent-2", replace(true, witness=said_of_one))
+    assert names(tally) == [(1, "agent-2", "E_WITNESS")]
+
+
+@pytest.mark.case("S12", "witness whose signature is of other bytes")
+def test_a_witness_is_not_altered() -> None:
+    true = POOL.reply(1, REQUEST)
+    assert true.witness is not None
+    for forged in (
+        replace(true.witness, signature=bytes(64)),
+        replace(true.witness, payload=true.witness.payload.replace(b'"moment":18', b'"moment":19')),
+        replace(true.witness, key_id=bytes(32)),
+        POOL.group.cards[0].signed,
+    ):
+        tally = tally_of()
+        assert not tally.add("agent-1", replace(true, witness=forged))
+
+
+@pytest.mark.case("X402", "bad partials, signed by the holder himself: evidence")
+def test_a_lie_that_was_signed_is_evidence() -> None:
+    lie = POOL.witnessed(1, lie_of(1))
+    tally = tally_of()
+    for index, reply in ((1, lie), (2, POOL.reply(2, REQUEST)), (3, POOL.reply(3, REQUEST))):
+        assert tally.add(f"agent-{index}", reply)
+    tally.combine()
+    assert names(tally) == [(1, "agent-1", "E_PARTIAL_INVALID")]
+    (evidence,) = outcome_of(tally, []).to_json()["evidence"]
+    assert evidence["index"] == 1
+    assert SignReply.parse(canonical(evidence["reply"]), REQUEST) == lie
+
+
+@pytest.mark.case("X403", "good witness, partials altered on the way: the source is named, no more")
+def test_a_lie_that_was_not_signed_blames_the_source() -> None:
+    true = POOL.reply(1, REQUEST)
+    tally = tally_of()
+    assert not tally.add("liar", replace(lie_of(1), witness=true.witness))
+    assert tally.add("agent-1", true)
+    assert names(tally) == [(1, "liar", "E_WITNESS")]
+    assert outcome_of(tally, []).to_json()["evidence"] == []
+
+
+@pytest.mark.case("S13", "good partial, its journal not beyond one the request knows of")
+@pytest.mark.parametrize(
+    ("known", "found"), [(0, []), (1, [(1, "agent-1")]), (7, [(1, "agent-1")])]
+)
+def test_an_answer_from_an_older_journal_is_told(known: int, found: list[Any]) -> None:
+    others = POOL.witness(2, sequence=100)
+    request = replace(REQUEST, witnesses=(POOL.witness(1, sequence=known), others))
+    assert request.digest == REQUEST.digest
+    tally = tally_of(request)
+    assert tally.add("agent-1", POOL.reply(1, request))
+    assert tally.rolled_back == found
+    told = outcome_of(tally, []).to_json()["rolled_back"]
+    assert told == [{"index": index, "agent": source} for index, source in found]
+    kept = tally_of(request)
+    assert kept.add("agent-1", POOL.reply(1, request), kept=True)  # it was made before
+    assert kept.rolled_back == []

@@ -1,0 +1,243 @@
+"""What a journal remembers beside addresses, and when it must not be signed with."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from signer.custody.anchor import Anchor
+from signer.custody.journal import Journal
+from signer.custody.journal_state import Signed
+from signer.errors import JournalError
+from signer.messages.items import Change, Deposit, Exit
+from signer.messages.networks import HOODI
+from tests.simulators.holders import ADDRESS, NOW, OTHER, SimulatedPool
+
+POOL = SimulatedPool.new()
+LATER = SimulatedPool.new(epoch=2)
+DIGEST = bytes(range(32))
+SERIAL = b"\7" * 32
+ETH = 10**9  # Gwei
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal.jsonl"
+
+
+def opened(path: Path, now: float = NOW, pool: SimulatedPool = POOL, **options: Any) -> Journal:
+    return Journal.open(path, pool.group, 1, clock=lambda: now, **options)
+
+
+def code(refused: "pytest.ExceptionInfo[JournalError]") -> str:
+    return refused.value.code
+
+
+def test_exits_bind_nothing_and_are_remembered(path: Path) -> None:
+    with opened(path) as journal:
+        journal.intent(DIGEST, [Exit(5, 100)], 0)
+        journal.intent(DIGEST, [Exit(5, 100)], 0)
+        journal.intent(DIGEST, [Exit(5, 101)], None, approved=True)
+        journal.intent(DIGEST, [Change(5, ADDRESS)], 0)
+    with opened(path) as journal:
+        assert journal.address_of(5) == ADDRESS
+        assert sorted(
+            entry.item for entry in journal.history(5) if isinstance(entry.item, Exit)
+        ) == [
+            Exit(5, 100),
+            Exit(5, 101),
+        ]
+        assert Signed(NOW, Change(5, ADDRESS)) in journal.history(5)
+        assert journal.history(6) == []
+
+
+@pytest.mark.case("X404", "deposit with other withdrawal credentials than the first one")
+def test_a_keys_deposits_go_to_one_place_for_ever(path: Path) -> None:
+    first, other = Deposit(b"\1" * 32, ETH), Deposit(b"\2" * 32, ETH)
+    with opened(path) as journal:
+        assert journal.deposit_credentials() is None
+        with pytest.raises(JournalError, match="bound to other credentials"):
+            journal.intent(DIGEST, [first, other], 0)
+        journal.intent(DIGEST, [first, Deposit(b"\1" * 32, ETH)], 0)
+    with opened(path) as journal:
+        assert journal.deposit_credentials() == b"\1" * 32
+        with pytest.raises(JournalError, match="bound to other credentials"):
+            journal.intent(DIGEST, [other], 0)
+        journal.intent(DIGEST, [first], 0)
+
+
+def test_denials_drills_and_serials_are_remembered(path: Path) -> None:
+    with opened(path) as journal:
+        assert (journal.was_denied(DIGEST), journal.last_drill) == (None, None)
+        journal.denied(DIGEST, None, "E_DENIED")
+        journal.drilled(NOW - 5, SERIAL)
+        intent = journal.intent(DIGEST, [Change(1, ADDRESS)], 0)
+        journal.released(intent, [bytes(96)], anchored_on=SERIAL, unsealed_milliseconds=7)
+    with opened(path, NOW + 9) as journal:
+        assert journal.was_denied(DIGEST) == "E_DENIED"
+        assert (journal.last_drill, journal.opened, journal.last_time) == (NOW - 5, NOW, NOW)
+        assert journal.anchored_serials == {SERIAL}
+
+
+@pytest.mark.case("R11", "clock set back a day: the journal's time does not go back")
+def test_time_does_not_go_back(path: Path) -> None:
+    opened(path).close()
+    with opened(path, NOW - 86400) as journal:
+        journal.intent(DIGEST, [Change(1, ADDRESS)], 0)
+        assert journal.last_time == NOW
+    assert f'"clock":{NOW - 86400},' in path.read_text()
+    with opened(path) as journal:
+        assert journal.sequence == 2
+
+
+def test_every_head_is_known(path: Path) -> None:
+    with opened(path) as journal:
+        heads = [journal.head]
+        for validator in range(5):
+            journal.intent(DIGEST, [Change(validator, ADDRESS)], 0)
+            heads.append(journal.head)
+    with opened(path) as journal:
+        assert [journal.head_at(n) for n in range(6)] == heads
+        assert journal.head_at(6) is journal.head_at(-1) is None
+
+
+@pytest.mark.case("X405", "an older policy than the one followed before, or another of its number")
+def test_a_policy_does_not_go_back(path: Path) -> None:
+    with opened(path) as journal:
+        journal.require_policy(0, b"\0" * 32)
+        journal.require_policy(2, b"\2" * 32)
+        journal.require_policy(2, b"\2" * 32)
+        assert journal.sequence == 3
+    with opened(path) as journal:
+        for number, digest in ((0, b"\0"), (1, b"\1"), (2, b"\3")):
+            with pytest.raises(JournalError) as refused:
+                journal.require_policy(number, digest * 32)
+            assert code(refused) == "E_POLICY_OLD"
+
+
+# Witnesses
+
+
+def test_witnesses_of_what_is_there_say_nothing(path: Path) -> None:
+    with opened(path) as journal:
+        mine = POOL.witness(1, sequence=0, head=journal.head)
+        stranger = SimulatedPool.new(network=HOODI).witness(1, sequence=9)
+        forged = POOL.witness(2, index=1, sequence=9)
+        neighbour = POOL.witness(1, index=2, sequence=9)
+        others = [
+            POOL.witness(2, sequence=9),
+            stranger,
+            forged,
+            neighbour,
+            POOL.group.cards[0].signed,
+        ]
+        assert journal.require_not_behind([mine, *others]) == len(others)
+        journal.intent(DIGEST, [Change(1, ADDRESS)], 0)
+
+
+@pytest.mark.case("X406", "witness of a later record, and of another at the same place")
+@pytest.mark.parametrize("sequence", [0, 1, 50])
+def test_a_witness_of_a_later_journal_stops_everything(path: Path, sequence: int) -> None:
+    with opened(path) as journal:
+        with pytest.raises(JournalError, match="restored VM or old disk") as refused:
+            journal.require_not_behind([POOL.witness(1, sequence=sequence)])
+        assert (code(refused), refused.value.exit_status) == ("E_ROLLBACK", 8)
+        with pytest.raises(JournalError) as refused:
+            journal.intent(DIGEST, [Change(1, ADDRESS)], 0)
+        assert code(refused) == "E_ROLLBACK"
+        assert journal.sequence == 1
+
+
+# A share without its history
+
+
+@pytest.mark.case("X407", "share of a later epoch, or recovered, on an empty journal")
+@pytest.mark.parametrize(("pool", "recovered"), [(LATER, False), (POOL, True)])
+def test_a_share_without_its_history_does_not_sign(
+    path: Path, pool: SimulatedPool, recovered: bool
+) -> None:
+    with opened(path, pool=pool, recovered=recovered) as journal:
+        assert journal.needs_history
+        with pytest.raises(JournalError) as refused:
+            journal.intent(DIGEST, [Change(1, ADDRESS)], 0)
+        assert code(refused) == "E_JOURNAL_EMPTY"
+        assert "import BACKUP" in refused.value.hint
+        assert "import --bindings" in refused.value.hint
+        assert journal.sequence == 1
+    with opened(path, pool=pool) as journal:
+        assert journal.needs_history
+        journal.imported([Change(1, ADDRESS), Change(2, OTHER)], b"\5" * 32, {2: bytes(32)})
+    with opened(path, pool=pool, recovered=recovered) as journal:
+        assert not journal.needs_history
+        assert (journal.address_of(2), journal.deposit_credentials()) == (OTHER, b"\5" * 32)
+        with pytest.raises(JournalError, match="bound to another"):
+            journal.intent(DIGEST, [Change(1, OTHER)], 0)
+        journal.intent(DIGEST, [Change(1, ADDRESS)], 0)
+
+
+def test_a_journal_of_the_first_epoch_goes_on_in_the_next(path: Path) -> None:
+    opened(path).close()
+    with opened(path, pool=LATER, recovered=True) as journal:
+        assert not journal.needs_history
+
+
+@pytest.mark.case("X408", "imported bindings that contradict the journal's own")
+def test_bindings_that_contradict_are_not_taken_over(path: Path) -> None:
+    with opened(path) as journal:
+        journal.intent(DIGEST, [Change(1, ADDRESS)], 0)
+        journal.intent(DIGEST, [Deposit(b"\1" * 32, ETH)], 0)
+        for changes, credentials in (([Change(1, OTHER)], None), ([], b"\2" * 32)):
+            with pytest.raises(JournalError):
+                journal.imported(changes, credentials, {2: bytes(32)})
+        assert journal.sequence == 3
+
+
+# The host's anchor
+
+
+def test_the_host_remembers_the_last_intent(path: Path) -> None:
+    anchor = path.with_name("share.anchor")
+    with opened(path, host_anchor=anchor) as journal:
+        assert not anchor.exists()
+        journal.intent(DIGEST, [Change(1, ADDRESS)], 0)
+        older = path.read_bytes()
+        journal.intent(DIGEST, [Change(2, ADDRESS)], 0)
+        assert anchor.stat().st_mode & 0o777 == 0o600
+    opened(path, host_anchor=anchor).close()
+    path.write_bytes(older)
+    with pytest.raises(JournalError) as refused:
+        opened(path, host_anchor=anchor)
+    assert code(refused) == "E_ROLLBACK"
+    path.unlink()
+    with pytest.raises(JournalError):
+        opened(path, host_anchor=anchor)
+
+
+@pytest.mark.case("X409", "host's anchor that is garbage, another share's, a symlink to nothing")
+def test_a_host_anchor_that_cannot_be_read_is_refused(path: Path) -> None:
+    anchor = path.with_name("share.anchor")
+    with opened(path, host_anchor=anchor) as journal:
+        journal.intent(DIGEST, [Change(1, ADDRESS)], 0)
+    true = anchor.read_bytes()
+    for content in (b"", b"{}", true.replace(b':1"', b':2"'), true[:-3], b"x" * 5000):
+        anchor.write_bytes(content)
+        with pytest.raises(JournalError) as refused:
+            opened(path, host_anchor=anchor)
+        assert code(refused) == "E_ANCHOR"
+    anchor.unlink()
+    anchor.symlink_to("/nowhere/at/all")
+    with pytest.raises(JournalError) as refused:
+        opened(path, host_anchor=anchor)
+    assert code(refused) == "E_ANCHOR"
+
+
+def test_without_the_hosts_anchor_nothing_is_bound_for_signing(path: Path) -> None:
+    anchor = path.with_name("folder") / "share.anchor"
+    with opened(path, host_anchor=anchor) as journal, pytest.raises(JournalError) as refused:
+        journal.intent(DIGEST, [Change(1, ADDRESS)], 0)
+    assert code(refused) == "E_ANCHOR"
+
+
+def test_an_anchor_comes_back_from_its_bytes() -> None:
+    anchor = Anchor(2**53 - 1, bytes(range(32)))
+    assert Anchor.parse(anchor.to_bytes()) == anchor
