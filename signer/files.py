@@ -69,6 +69,29 @@ def write_new(path: Path, data: bytes, *, mode: int = 0o644) -> None:
         raise OutputError(f"cannot write {str(path)!r}: {_reason(error)}") from None
 
 
+def write_over(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Write `path` whole and durable, in the place of what was there, or leave that as it was.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(descriptor)
+            temporary.replace(path)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                temporary.unlink()
+        fsync_folder(path.parent)
+    except OSError as error:
+        raise OutputError(f"cannot write {str(path)!r}: {_reason(error)}") from None
+
+
 def _publish(temporary: Path, path: Path) -> None:
     """Give `temporary` its final name; link, unlike rename, fails where something is."""
     try:

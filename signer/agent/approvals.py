@@ -3,8 +3,6 @@
 Reached over the private control socket only.
 """
 
-import asyncio
-import os
 from typing import Any
 
 from signer.agent.commands import Command
@@ -15,7 +13,7 @@ from signer.custody.journal_state import Signed
 from signer.errors import DeniedError, PinError, SignerError, TokenError, WorkerError
 from signer.messages.confirmation import challenge
 from signer.messages.drill import DrillOrder
-from signer.messages.items import Change
+from signer.messages.items import Change, Exit
 from signer.messages.request import SignRequest
 
 
@@ -28,7 +26,6 @@ class Approvals:
         self._book: TicketBook = intake.tickets
         self._intake = intake
         self._custodian = intake.custodian
-        self._under_way: set[asyncio.Task[dict[str, Any]]] = set()
 
     def pending(self) -> dict[str, Any]:
         """Return each ticket that is open, oldest first."""
@@ -51,7 +48,9 @@ class Approvals:
         """Return what policy and journal say to a request."""
         request = SignRequest.parse(ticket.raw)
         review = self._custodian.review(request, ticket.owner)
-        indices = {item.validator_index for item in request.items if hasattr(item, "address")}
+        indices = {
+            item.validator_index for item in request.items if isinstance(item, Change | Exit)
+        }
         history = {index: self._custodian.journal.history(index) for index in sorted(indices)}
         return {
             "denied": [verdict.to_json() for verdict in review.verdicts if verdict is not None],
@@ -65,7 +64,8 @@ class Approvals:
     async def approve(self, command: Command, holder: int, pipe: int | None) -> dict[str, Any]:
         """Have done what a person said yes to; `pipe` is where the worker reads the PIN.
 
-        The connection may end meanwhile: what was approved is carried out.
+        It stays the caller's to close. If his connection ends meanwhile he goes on: what was
+        approved is carried out.
 
         Raises:
             DeniedError: another request than he saw, or a wrong answer (E_CONFIRM); or policy and
@@ -78,28 +78,17 @@ class Approvals:
         if pipe is None and self._custodian.pin is None:
             raise PinError("this agent has no PIN of its own, and none came with the approval")
         await self._intake.read(_require_answer, ticket.purpose, ticket.raw, command)
-        ours = None if pipe is None else os.dup(pipe)  # the connection's own may be closed early
-        try:
-            ticket = self._book.begin(name, digest, self._intake.now())
-        except SignerError:
-            if ours is not None:
-                os.close(ours)
-            raise
+        ticket = self._book.begin(name, digest, self._intake.now())
         self._intake.log_ticket(ticket, holder=holder)
-        task = asyncio.create_task(self._carry_out(ticket, ours, holder))
-        self._under_way.add(task)
-        task.add_done_callback(self._ended)
-        return await asyncio.shield(task)
+        pin = None if pipe is None else SecretSource(pipe=pipe, final_try=command.final_try)
+        return await self._carry_out(ticket, pin, holder)
 
-    def _ended(self, task: "asyncio.Task[dict[str, Any]]") -> None:
-        self._under_way.discard(task)
-        if not task.cancelled():
-            task.exception()  # seen, though nobody may wait for it any more
-
-    async def _carry_out(self, ticket: Ticket, pipe: int | None, holder: int) -> dict[str, Any]:
+    async def _carry_out(
+        self, ticket: Ticket, pin: SecretSource | None, holder: int
+    ) -> dict[str, Any]:
         options: dict[str, Any] = {}
-        if pipe is not None:
-            options = {"pin": SecretSource(pipe=pipe), "descriptors": (pipe,)}
+        if pin is not None:
+            options = {"pin": pin, "descriptors": pin.descriptors}
         try:
             if ticket.purpose == DRILL:
                 order = DrillOrder.parse(ticket.raw)
@@ -118,9 +107,6 @@ class Approvals:
         except BaseException:
             self._book.put_back(ticket)  # a bug of ours must not leave it in between
             raise
-        finally:
-            if pipe is not None:
-                os.close(pipe)
         self._book.done(ticket, raw, self._intake.now())
         self._intake.log_ticket(ticket, holder=holder)
         return _row(ticket) | {"signed": signed}

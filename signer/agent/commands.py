@@ -32,6 +32,7 @@ class Command:
     request: bytes | None = None  # approve, deny: digest of what the person saw
     typed: tuple[str, ...] = ()  # approve: what the person typed, part by part …
     words: str = ""  # … or the request's twelve words
+    final_try: bool = False  # approve: the token's last try may be spent
     reason: str = ""  # deny: a code
 
     def to_line(self) -> bytes:
@@ -43,6 +44,7 @@ class Command:
             value["request"] = None if self.request is None else self.request.hex()
         if self.name == APPROVE:
             value |= {"typed": list(self.typed), "words": self.words}
+            value["final_try"] = self.final_try
         if self.name == DENY:
             value["reason"] = self.reason
         return canonical(value) + b"\n"
@@ -63,25 +65,32 @@ class Command:
             ticket = fields.string("ticket", pattern=rf"[0-9a-f]{{{ID_HEX}}}", max_length=ID_HEX)
         if name in (APPROVE, DENY):
             request = fields.hex_bytes("request", 32)
-        typed = _typed(fields) if name == APPROVE else ()
-        words = fields.string("words", pattern=_TEXT, max_length=200) if name == APPROVE else ""
-        reason = fields.string("reason", pattern=CODE_PATTERN, max_length=32) if (
-            name == DENY
-        ) else ""  # fmt: skip
-        if name == APPROVE and bool(typed) == bool(words):
-            fields.fail("typed", "or 'words' must be given, not both")
+        typed, words, final_try = _answer_of(fields) if name == APPROVE else ((), "", False)
+        reason = ""
+        if name == DENY:
+            reason = fields.string("reason", pattern=CODE_PATTERN, max_length=32)
         fields.done()
         return cls(
-            name=name, ticket=ticket, request=request, typed=typed, words=words, reason=reason
+            name=name,
+            ticket=ticket,
+            request=request,
+            typed=typed,
+            words=words,
+            final_try=final_try,
+            reason=reason,
         )
 
 
-def _typed(fields: Fields) -> tuple[str, ...]:
+def _answer_of(fields: Fields) -> tuple[tuple[str, ...], str, bool]:
     entries = fields.array("typed", low=0, high=MAX_TYPED)
-    return tuple(
+    typed = tuple(
         Fields({"typed": entry}, fields.what).string("typed", pattern=_TEXT, max_length=64)
         for entry in entries
     )
+    words = fields.string("words", pattern=_TEXT, max_length=200)
+    if bool(typed) == bool(words):
+        fields.fail("typed", "or 'words' must be given, not both")
+    return typed, words, fields.boolean("final_try")
 
 
 def answer_line(value: Mapping[str, Any]) -> bytes:

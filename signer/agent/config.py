@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from signer.custody.jobs.sources import SecretSource, TokenChoice
+from signer.custody.jobs.sources import SecretSource, TokenChoice, display_variables
 from signer.errors import ConfigError, InputError, SchemaError
 from signer.files import read_file
 from signer.hsm.profile import load_profile
@@ -18,6 +18,7 @@ MAX_BYTES = 64 * 1024
 MAX_SOCKET_PATH = 107  # bytes, sun_path of unix(7) without its NUL
 _METHODS = ("status", "sign")
 _OPTIONAL_METHODS = ("drill", "metrics")  # unless named: nobody; metrics as status
+_PIN_KINDS = ("file", "credential", "descriptor", "pinentry", "pad", "ask")
 _PATH = r"[^\x00\n]+"
 
 
@@ -31,7 +32,7 @@ class AgentConfig:
     envelope: Path
     policy: Path
     token: TokenChoice
-    pin: SecretSource
+    pin: SecretSource | None  # None: each approval brings the PIN
     peers: Mapping[str, frozenset[int]]  # method to uids
     network: Network | None  # custom, pinned by digest
     threads: int
@@ -85,8 +86,8 @@ class AgentConfig:
             ),
         )
         fields.done()
-        for path in (config.socket, config.control):
-            if path is not None and len(str(path).encode()) > MAX_SOCKET_PATH:
+        for place in (config.socket, config.control):
+            if place is not None and len(str(place).encode()) > MAX_SOCKET_PATH:
                 raise ConfigError(f"{what}: a socket's path is over {MAX_SOCKET_PATH} bytes")
         if config.control == config.socket:
             raise ConfigError(f"{what}: 'control' and 'socket' must be two sockets")
@@ -117,10 +118,44 @@ def _token(fields: Fields, base: Path) -> TokenChoice:
     return choice
 
 
-def _pin(fields: Fields, base: Path) -> SecretSource:
-    file = _path(fields, "file", base)
+def _pin(fields: Fields, base: Path) -> SecretSource | None:
+    """Take the one source of the PIN; None where each approval brings it."""
+    kinds = [name for name in _PIN_KINDS if fields.has(name)]
+    if len(kinds) != 1:
+        fields.fail("file", f"or another one of {', '.join(_PIN_KINDS)} must be given, just one")
+    kind = kinds[0]
+    if kind in ("ask", "pad"):
+        if fields.boolean(kind) is not True:
+            fields.fail(kind, "must be true, or absent")
+        source = SecretSource(pad=True) if kind == "pad" else None
+    elif kind == "file":
+        source = SecretSource(file=str(_path(fields, "file", base)))
+    elif kind == "credential":
+        source = SecretSource(credential=_credential(fields))
+    elif kind == "descriptor":
+        source = SecretSource(descriptor=fields.integer("descriptor", low=3, high=1024))
+    else:
+        program = fields.nested("pinentry")
+        source = SecretSource(
+            pinentry=str(_path(program, "program", base)),
+            display=display_variables(program.nested("environment"))
+            if program.has("environment")
+            else {},
+        )
+        program.done()
     fields.done()
-    return SecretSource(file=str(file))
+    return source
+
+
+def _credential(fields: Fields) -> str:
+    """Return the path of a credential: absolute, or a name in what systemd made for the unit."""
+    name = fields.string("credential", pattern=_PATH, max_length=4096)
+    if name.startswith("/"):
+        return name
+    folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
+    if not folder.startswith("/") or "/" in name or name in ("", ".", ".."):
+        fields.fail("credential", "is a name, and systemd has given this process no credentials")
+    return f"{folder}/{name}"
 
 
 def _peers(fields: Fields) -> dict[str, frozenset[int]]:

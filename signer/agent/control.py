@@ -210,7 +210,12 @@ async def _receive(connection: socket.socket, at_end: Callable[..., Any]) -> _Li
 async def _readable(connection: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     ready = loop.create_future()
-    loop.add_reader(connection, lambda: ready.done() or ready.set_result(None))
+
+    def tell() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    loop.add_reader(connection, tell)
     try:
         await ready
     finally:

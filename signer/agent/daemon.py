@@ -17,17 +17,17 @@ from signer.agent.notify import notify
 from signer.agent.server import HEAD_SECONDS, AgentServer
 from signer.agent.socket_path import BACKLOG, listen, passed_listener, remove
 from signer.agent.tickets import TicketBook
-from signer.custody.custodian import Custodian, module_environment
+from signer.custody.custodian import Custodian, Exposure, module_environment
 from signer.custody.desk import Desk, require_pinned
 from signer.custody.host_anchor import host_anchor_path
 from signer.custody.journal import Journal
 from signer.custody.mark import mark_journal, require_marked_journal
+from signer.custody.pin_guard import PinGuard
 from signer.custody.token_watch import TokenState, TokenWatch
 from signer.custody.worker_process import run_worker
 from signer.errors import ConfigError, SignerError
 from signer.files import make_folder
 from signer.messages.dsse import SignedFile
-from signer.strict import Fields
 
 STOP_SECONDS = 60.0  # a batch under way at SIGTERM may take this long to finish
 
@@ -79,10 +79,11 @@ def run_agent(config: AgentConfig, log: EventLog, witnesses: Sequence[SignedFile
             journal=journal,
             token=config.token,
             pin=config.pin,
+            guard=PinGuard.open(config.state / "pin-guard.json"),
             environment=environment,
             threads=config.threads,
             worker=watch.during(metrics.timing(run_worker)),
-            on_work=lambda result: _log_work(log, metrics, result),
+            on_work=lambda exposure: _log_work(log, metrics, exposure),
             require_token=watch.require,
         )
         _check_anchor(custodian, log)
@@ -138,7 +139,7 @@ def _check_anchor(custodian: Custodian, log: EventLog) -> None:
         JournalError, AnchorError: a later journal is known; this agent must not serve.
     """
     profile = custodian.token.profile
-    if profile.journal_anchor != "token" or custodian.pin.file is None:
+    if profile.journal_anchor != "token" or custodian.pin is None or not custodian.pin.unattended:
         log.write(
             "journal_anchor", anchor=profile.journal_anchor, verified=custodian.journal.verified
         )
@@ -167,13 +168,11 @@ def _log_token(log: EventLog, state: TokenState) -> None:
     log.write("token_state", state=state.state, reason=state.reason, detail=state.detail)
 
 
-def _log_work(log: EventLog, metrics: Metrics, result: Fields) -> None:
+def _log_work(log: EventLog, metrics: Metrics, exposure: Exposure) -> None:
     """Log what the worker says of itself: how long the share was open, what could not be locked."""
-    milliseconds = result.integer("unsealed_milliseconds", low=0, high=2**31)
-    weaknesses = [str(weakness)[:32] for weakness in result.array("weaknesses", low=0, high=16)]
-    metrics.unsealed(milliseconds, weaknesses)
+    metrics.unsealed(exposure.milliseconds, exposure.weaknesses)
     log.write(
         "worker_done",
-        unsealed_milliseconds=milliseconds,
-        weaknesses=", ".join(weaknesses)[:200],
+        unsealed_milliseconds=exposure.milliseconds,
+        weaknesses=", ".join(exposure.weaknesses)[:200],
     )

@@ -63,6 +63,7 @@ def agent_user(config: AgentConfig) -> int:
 
 
 def _file_findings(config: AgentConfig, path: Path, inspector: Inspector) -> list[Finding]:
+    control = () if config.control is None else (config.control.parent,)
     return [
         inspector.public_file("D_CONFIG", "configuration", path),
         inspector.public_file("D_GROUP_FILE", "group file", config.group),
@@ -72,6 +73,12 @@ def _file_findings(config: AgentConfig, path: Path, inspector: Inspector) -> lis
         inspector.folder("D_STATE_FOLDER", "state folder", config.state, most=0o700, follow=True),
         inspector.folder(
             "D_SOCKET_FOLDER", "socket's folder", config.socket.parent, most=0o755, follow=False
+        ),
+        *(
+            inspector.folder(
+                "D_CONTROL_FOLDER", "control socket's folder", folder, most=0o750, follow=False
+            )
+            for folder in control
         ),
     ]
 

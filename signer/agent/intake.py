@@ -56,8 +56,6 @@ class Intake:
         """
         request = await self.read(SignRequest.parse, raw)
         if self.tickets is not None:
-            if self.custodian.journal.was_denied(request.digest) is not None:
-                raise _said_no()
             review = await self.read(self.custodian.review, request, uid)
             if review.needs_person and review.approved:
                 return self._wait_for_person(self.tickets, _ticket_of(request, uid, self.now()))

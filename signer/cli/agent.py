@@ -1,15 +1,18 @@
 """`signer agent`: the daemon, and a word with it."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from signer.cli.options import PATH, pin_option
-from signer.cli.printer import Printer, json_option
+from signer.cli.printer import Printer, json_option, printable
 
 if TYPE_CHECKING:
     from signer.client import TokenStatus
+    from signer.custody.jobs.sources import SecretSource
+    from signer.custody.jobs.sources import SecretSource
 
 
 @click.group(name="agent")
@@ -57,10 +60,30 @@ def status(printer: Printer, socket: Path) -> None:
                 f"group    {fingerprint(answer.group_id)}   {answer.network}",
                 f"policy   {fingerprint(answer.policy_digest)}",
                 f"token    {_token_words(answer.token)}",
+                f"exposure {_exposure_words(answer.document)}",
                 f"state    {'signing' if answer.busy else 'ready'}",
             ]
         ),
     )
+
+
+def _exposure_words(document: Mapping[str, Any]) -> str:
+    """Say how long the share was in memory since the agent started, by the agent's word."""
+    from signer.errors import SchemaError
+    from signer.strict import Fields
+
+    try:
+        fields = Fields(document.get("exposure"), "exposure")
+        count, total, longest = (
+            fields.integer(name, low=0, high=2**53 - 1)
+            for name in ("unseals", "milliseconds", "longest_milliseconds")
+        )
+        weaknesses = fields.array("weaknesses", low=0, high=16)
+    except SchemaError:
+        return "not told"
+    words = f"unsealed {count} times, {total} ms in all, {longest} ms at most"
+    lacks = printable(", ".join(str(weakness)[:32] for weakness in weaknesses))
+    return f"{words}; lacks {lacks}" if lacks else words
 
 
 def _token_words(token: "TokenStatus") -> str:
@@ -97,7 +120,7 @@ def pending(printer: Printer, config: Path | None, control: Path | None) -> None
 @json_option
 @click.pass_obj
 def approve(
-    printer: Printer, ticket: str, config: Path, words: str | None, pin_file: Path | None
+    printer: Printer, ticket: str, config: Path, words: str | None, pin: "SecretSource | None"
 ) -> None:
     """Show what TICKET is about, in this terminal, and have it signed if you say yes.
 
@@ -107,7 +130,7 @@ def approve(
     """
     from signer.cli.approve import approve_ticket
 
-    approve_ticket(printer, config, ticket, words, pin_file)
+    approve_ticket(printer, config, ticket, words, pin)
 
 
 @command.command()

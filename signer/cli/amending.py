@@ -9,6 +9,7 @@ import click
 from signer.cli.printer import Printer
 from signer.cli.wiring import token_choice
 from signer.custody.desk import read_group, read_policy
+from signer.custody.jobs.sources import SecretSource
 from signer.custody.orders import sign_amendment
 from signer.errors import DeniedError, PolicyError, UsageError
 from signer.files import read_file, write_new
@@ -56,7 +57,7 @@ def signed(
     module: Path | None,
     label: str | None,
     serial: str | None,
-    pin_file: Path | None,
+    pin: SecretSource | None,
     checked: str | None,
     out: Path,
 ) -> tuple[dict[str, Any], str]:
@@ -80,7 +81,7 @@ def signed(
         printer.note(line)
     _confirm(policy.digest, checked)
     index, signature = sign_amendment(
-        token_choice(profile, module, label, serial), pin_file, group.to_bytes(), body.to_payload()
+        token_choice(profile, module, label, serial), pin, group.to_bytes(), body.to_payload()
     )
     write_new(out, canonical(signature.to_json()) + b"\n")
     holder = group.card_of(index).body.name

@@ -141,7 +141,7 @@ class _Shown:
 
 
 def approve_ticket(
-    printer: Printer, config: Path, ticket: str, words: str | None, pin_file: Path | None
+    printer: Printer, config: Path, ticket: str, words: str | None, pin: SecretSource | None
 ) -> None:
     """Show what a ticket is about, ask, and have it signed.
 
@@ -152,6 +152,8 @@ def approve_ticket(
     """
     settings = AgentConfig.load(config)
     control = _control(settings)
+    if pin is not None and pin.pad:
+        raise UsageError("the PIN pad is the token's: set 'pin: {pad: true}' in agent.yaml")
     with _person(words) as tty:
         shown = _show(settings, control, ticket)
         _say(tty, shown.text)
@@ -160,7 +162,7 @@ def approve_ticket(
         command = Command(
             name=APPROVE, ticket=ticket, request=shown.digest, typed=typed, words=words or ""
         )
-        answer = _approve(printer, settings, control, command, shown.asks_pin, pin_file)
+        answer = _approve(printer, settings, control, command, shown.asks_pin, pin)
     row = _row(answer) | {"signed": answer.integer("signed", low=0, high=2**20)}
     printer.result(row, _done_words(row))
 
@@ -191,13 +193,13 @@ def _approve(
     control: Path,
     command: Command,
     asks_pin: bool,
-    pin_file: Path | None,
+    pin: SecretSource | None,
 ) -> Fields:
-    if not asks_pin and pin_file is None:
+    if not asks_pin and pin is None:
         return tell(control, command, seconds=APPROVE_SECONDS)
     name = settings.token.label or settings.token.serial or "the token"
     with (
-        pin_source(pin_file) as (source, descriptors),
+        pin_source(pin) as (source, descriptors),
         _pipe(source, name, descriptors) as pipe,
     ):
         _tell_touch(printer, settings)

@@ -142,7 +142,7 @@ def _at_desk(
         order,
         pool.to_bytes(),
         read_file(envelope, what="envelope", max_bytes=MAX_ENVELOPE_BYTES),
-        primary=Device(choice, devices["pin_file"]),
+        primary=Device(choice, devices["pin"]),
         spare=spare,
         scratch=scratch,
         moment=now,

@@ -1,11 +1,15 @@
 """`signer journal`: what a share was ever asked to sign; its backup and restore."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from signer.cli.options import PATH, pin_option, token_options
 from signer.cli.printer import Printer, json_option
+
+if TYPE_CHECKING:
+    from signer.custody.jobs.sources import SecretSource
 
 _PLACE = click.argument("state", type=PATH, required=False)
 _CONFIG = click.option("--config", type=PATH, help="agent.yaml, instead of STATE.")
@@ -76,7 +80,7 @@ def export(
     module: Path | None,
     label: str | None,
     serial: str | None,
-    pin_file: Path | None,
+    pin: SecretSource | None,
     out: Path,
 ) -> None:
     """Write a backup: a verified copy, made while the agent runs.
@@ -89,7 +93,7 @@ def export(
 
     place = Place.find(state, config)
     if bindings:
-        export_bindings(printer, place, token_choice(profile, module, label, serial), pin_file, out)
+        export_bindings(printer, place, token_choice(profile, module, label, serial), pin, out)
     else:
         export_backup(printer, place, out)
 

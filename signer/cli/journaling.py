@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from signer.cli.printer import Printer, table
 from signer.custody.desk import read_group
-from signer.custody.jobs.sources import TokenChoice
+from signer.custody.jobs.sources import SecretSource, TokenChoice
 from signer.custody.journal import Journal
 from signer.custody.journal_backup import export_journal, import_journal, verify_journal
 from signer.custody.journal_state import JournalState, owner_of
@@ -115,10 +115,10 @@ def export_backup(printer: Printer, place: Place, out: Path) -> None:
 
 
 def export_bindings(
-    printer: Printer, place: Place, token: TokenChoice, pin_file: Path | None, out: Path
+    printer: Printer, place: Place, token: TokenChoice, pin: SecretSource | None, out: Path
 ) -> None:
     """Do `signer journal export --bindings`."""
-    statement = state_bindings(token, pin_file, place.path, int(time.time()))
+    statement = state_bindings(token, pin, place.path, int(time.time()))
     write_new(out, canonical(statement) + b"\n", mode=0o644)
     printer.result({"file": str(out)}, f"all bindings, signed by the token: {out}")
 

@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,12 +31,29 @@ def token_options(command: _Command) -> _Command:
 
 
 def pin_option(command: _Command) -> _Command:
-    """Add --pin-file."""
-    return click.option(
-        "--pin-file",
-        type=PATH,
-        help="File with the user PIN, mode 0600. Without it the terminal is asked.",
-    )(command)
+    """Add where the user PIN comes from; the command gets it as `pin`, None is the terminal."""
+
+    @functools.wraps(command)
+    def with_pin(*args: Any, **options: Any) -> Any:
+        from signer.cli.wiring import pin_choice
+
+        names = ("pin_file", "pin_fd", "pinentry", "pin_pad", "final_try")
+        pin = pin_choice(**{name: options.pop(name) for name in names})
+        return command(*args, pin=pin, **options)
+
+    chosen: Any = with_pin
+    for option in (
+        click.option("--final-try", is_flag=True,
+                     help="Spend the token's last try before it locks. Never with a file."),
+        click.option("--pin-pad", is_flag=True, help="The PIN is typed on the token's own pad."),
+        click.option("--pinentry", type=PATH, metavar="PROGRAM", help="Have pinentry ask for the PIN."),
+        click.option("--pin-fd", type=click.IntRange(3, 1024), metavar="N",
+                     help="Read the PIN from this inherited descriptor."),
+        click.option("--pin-file", type=PATH,
+                     help="File with the user PIN, mode 0600. Without any, the terminal is asked."),
+    ):  # fmt: skip
+        chosen = option(chosen)
+    return chosen  # type: ignore[no-any-return]
 
 
 def out_file_option(words: str) -> Callable[[_Command], _Command]:

@@ -9,8 +9,6 @@ from signer.cli.options import PATH, out_file_option
 from signer.cli.printer import Printer, json_option
 
 
-
-
 @click.group(name="request")
 def command() -> None:
     """Make a request to sign; show one in words."""

@@ -1,7 +1,7 @@
 """`signer share`: one holder's sealed share."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,9 @@ from signer.cli.options import (
     token_options,
 )
 from signer.cli.printer import Printer, json_option
+
+if TYPE_CHECKING:
+    from signer.custody.jobs.sources import SecretSource
 
 
 @click.group(name="share")
@@ -37,7 +40,7 @@ def verify(
     module: Path | None,
     label: str | None,
     serial: str | None,
-    pin_file: Path | None,
+    pin: SecretSource | None,
 ) -> None:
     """Unseal the share on the token and prove that it belongs to the group.
 
@@ -54,7 +57,7 @@ def verify(
 
     index = verify_share(
         token_choice(profile, module, label, serial),
-        pin_file,
+        pin,
         read_file(group, what="group file", max_bytes=MAX_BYTES),
         read_file(envelope, what="envelope", max_bytes=MAX_ENVELOPE_BYTES),
         None if card is None else read_file(card, what="card", max_bytes=MAX_CARD_BYTES),

@@ -7,6 +7,7 @@ from signer.cli import wiring
 from signer.cli.printer import Printer, printable
 from signer.custody.desk import read_group
 from signer.custody.devices import Device, add_spare
+from signer.custody.jobs.sources import SecretSource
 from signer.errors import OutputError, UsageError
 from signer.files import read_file, write_new
 from signer.messages.card import MAX_BYTES as MAX_CARD_BYTES
@@ -24,11 +25,11 @@ def make_spare(
     module: Path | None,
     label: str | None,
     serial: str | None,
-    pin_file: Path | None,
+    pin: SecretSource | None,
     **devices: Any,
 ) -> None:
     """Do what `signer share spare` is asked."""
-    opener = Device(wiring.token_choice(profile, module, label, serial), pin_file)
+    opener = Device(wiring.token_choice(profile, module, label, serial), pin)
     spare = other_device("spare", devices, profile, module)
     if spare is None:
         raise UsageError("--spare-token or --spare-serial must say which token is the spare")
@@ -69,4 +70,5 @@ def other_device(
         values["label"],
         values["serial"],
     )
-    return Device(choice, values["pin_file"])
+    file = values["pin_file"]
+    return Device(choice, None if file is None else SecretSource(file=str(file.absolute())))

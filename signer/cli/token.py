@@ -2,11 +2,15 @@
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from signer.cli.options import out_file_option, pin_option, token_options
 from signer.cli.printer import Printer, json_option, table
+
+if TYPE_CHECKING:
+    from signer.custody.jobs.sources import SecretSource
 
 
 @click.group(name="token")
@@ -60,7 +64,7 @@ def setup(
     module: Path | None,
     label: str | None,
     serial: str | None,
-    pin_file: Path | None,
+    pin: SecretSource | None,
 ) -> None:
     """Make the two keys of a holder on an initialised token.
 
@@ -70,7 +74,7 @@ def setup(
     from signer.cli.wiring import token_choice
     from signer.custody.orders import set_up_token
 
-    keys = set_up_token(token_choice(profile, module, label, serial), pin_file)
+    keys = set_up_token(token_choice(profile, module, label, serial), pin)
     words = [f"made {name}" for name in keys.made] + [f"{name} was there" for name in keys.present]
     printer.result({"made": list(keys.made), "present": list(keys.present)}, "\n".join(words))
 
@@ -88,7 +92,7 @@ def card(
     module: Path | None,
     label: str | None,
     serial: str | None,
-    pin_file: Path | None,
+    pin: SecretSource | None,
     name: str,
     out: Path,
 ) -> None:
@@ -104,7 +108,7 @@ def card(
     from signer.strict import canonical
 
     made = make_card(
-        token_choice(profile, module, label, serial), pin_file, holder_name(name), int(time.time())
+        token_choice(profile, module, label, serial), pin, holder_name(name), int(time.time())
     )
     write_new(out, canonical(made.to_json()) + b"\n")
     printer.result(

@@ -1,9 +1,10 @@
 """From option values to the values that commands work with."""
 
+import os
 import re
 from pathlib import Path
 
-from signer.custody.jobs.sources import TokenChoice
+from signer.custody.jobs.sources import DISPLAY_VARIABLES, SecretSource, TokenChoice
 from signer.errors import UsageError
 from signer.files import read_file
 from signer.hsm.profile import load_profile
@@ -25,6 +26,36 @@ def token_choice(
         module=None if module is None else str(module.absolute()),
         label=label,
         serial=serial,
+    )
+
+
+def pin_choice(
+    *, pin_file: Path | None, pin_fd: int | None, pinentry: Path | None, pin_pad: bool,
+    final_try: bool,
+) -> SecretSource | None:  # fmt: skip
+    """Return where the options say the PIN comes from; None is the terminal.
+
+    Raises:
+        UsageError: several sources, or the last try to be spent with nobody there.
+    """
+    given = [option for option, value in (("--pin-file", pin_file), ("--pin-fd", pin_fd),
+             ("--pinentry", pinentry), ("--pin-pad", pin_pad or None)) if value is not None]  # fmt: skip
+    if len(given) > 1:
+        raise UsageError(f"give one of {', '.join(given)}")
+    if final_try and (pin_file is not None or pin_fd is not None):
+        raise UsageError(f"--final-try does not go with {given[0]}: a person has to be there")
+    if not given and not final_try:
+        return None
+    display = {} if pinentry is None else {
+        name: os.environ[name][:256] for name in DISPLAY_VARIABLES if os.environ.get(name)
+    }  # fmt: skip
+    return SecretSource(
+        file=None if pin_file is None else str(pin_file.absolute()),
+        pipe=pin_fd,
+        pinentry=None if pinentry is None else str(pinentry.absolute()),
+        pad=pin_pad,
+        display=display,
+        final_try=final_try,
     )
 
 

@@ -1,35 +1,53 @@
 """One request at one holder's desk, in an order that is the security argument.
 
-Decide → journal INTENT, durable → worker: unseal, sign, check itself, gone → journal RELEASED,
-durable → reply.
+Decide → a person says yes, where the policy wants one → journal INTENT, durable → worker: journal
+held against the token's anchor, unseal, sign, check itself, gone → journal RELEASED, durable →
+reply.
 """
 
 import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple
 
 from signer.custody.desk import Desk
 from signer.custody.drill import drill_job, report_of
+from signer.custody.jobs import Job
 from signer.custody.jobs.journal import CheckAnchor
 from signer.custody.jobs.shares import SignBatch
 from signer.custody.jobs.sources import SecretSource, TokenChoice
 from signer.custody.journal import Journal
+from signer.custody.pin_guard import PinGuard
 from signer.custody.worker_process import BASE_SECONDS, SECONDS_PER_ITEM, run_worker
-from signer.errors import JournalError, PinError, SchemaError, SignerError, WorkerError
+from signer.errors import DeniedError, JournalError, PinError, SchemaError, SignerError, WorkerError
 from signer.messages.drill import DrillOrder, require_open
 from signer.messages.drill_report import DrillReport
 from signer.messages.dsse import SignedFile
+from signer.messages.items import Item
 from signer.messages.reply import PARTIAL_BYTES, Denial, SignReply, take_witness
 from signer.messages.request import SignRequest
-from signer.policy.decision import check_items, check_request
+from signer.policy.decision import check_drill, check_items, check_request, needs_person
 from signer.strict import Fields, parse_hex
 
 _MAX_MODULE_VARIABLE = 4096
+_PERSON_SECONDS = 300.0  # a person types a PIN meanwhile
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What would come of a request, before anything is done about it."""
+
+    verdicts: list[Denial | None]  # one for each item; None may be signed
+    approved: list[Item]  # what may be signed
+    needs_person: bool  # by the policy, or because only a person has the PIN
+
+    @property
+    def denied(self) -> dict[int, Denial]:
+        """The denials by position."""
+        return {p: verdict for p, verdict in enumerate(self.verdicts) if verdict is not None}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,53 +57,112 @@ class Custodian:
     desk: Desk
     journal: Journal
     token: TokenChoice
-    pin: SecretSource
+    pin: SecretSource | None  # None: PINs come with a person's approval
     environment: Mapping[str, str]
+    guard: PinGuard = field(default_factory=PinGuard)
     threads: int = 1
     clock: Callable[[], float] = time.time
     worker: Callable[..., Fields] = run_worker
-    on_work: Callable[[Fields], None] = lambda result: None
+    on_work: Callable[["Exposure"], None] = lambda exposure: None
     require_token: Callable[[], None] = lambda: None  # raises while the token cannot be used
     _one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
-    _refused_pin: tuple[int, ...] | None = None  # which PIN file the token refused
 
-    def sign(self, request: SignRequest, peer_uid: int) -> SignReply:
-        """Answer `request`, which user `peer_uid` may make: a partial or a denial for each item.
+    @property
+    def attended(self) -> bool:
+        """Whether only a person can give the PIN."""
+        return self.pin is None
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being done now."""
+        return self._one_at_a_time.locked()
+
+    def review(self, request: SignRequest, asker: int | None) -> Review:
+        """Say what would come of `request` now. Nothing is done about it.
 
         Raises:
-            DeniedError: policy refuses the request as a whole. Nothing was recorded.
-            JournalError: the record could not be made durable. Nothing was unsealed, or nothing
-                of what was signed leaves.
-            PinError: the token has refused this PIN file before, and nobody changed it since. It is
+            DeniedError: it is refused as a whole.
+            JournalError: a later journal is known, or this one lacks its history.
+        """
+        policy, now = self.desk.policy, int(self.clock())
+        check_request(
+            request,
+            self.desk.group,
+            policy,
+            now=now,
+            asker=asker,
+            not_before=self.journal.last_time,
+        )
+        if self.journal.was_denied(request.digest) is not None:
+            raise DeniedError("the holder said no to this request", code="E_DENIED")
+        self.journal.require_not_behind(request.witnesses)
+        self.journal.require_history()
+        check_drill(policy, last_drill=self.journal.last_drill or self.journal.opened, now=now)
+        verdicts = check_items(request, policy, self.journal)
+        approved = [item for item, no in zip(request.items, verdicts, strict=True) if no is None]
+        person = bool(approved) and (self.attended or needs_person(policy, len(approved)))
+        return Review(verdicts, approved, person)
+
+    def sign(
+        self,
+        request: SignRequest,
+        asker: int | None,
+        *,
+        approved: bool = False,
+        pin: SecretSource | None = None,
+        descriptors: Sequence[int] = (),
+    ) -> SignReply:
+        """Answer `request`, which user `asker` may make: a partial or a denial for each item.
+
+        Args:
+            request: what is asked.
+            asker: the user who asks; None is somebody at the desk.
+            approved: whether a person has said yes to exactly this request.
+            pin: where the worker reads the PIN; else where the configuration says.
+            descriptors: those that `pin` names.
+
+        Raises:
+            DeniedError: policy refuses the request as a whole, or a person has to say yes first
+                (E_APPROVAL). Nothing was recorded.
+            JournalError: the record could not be made durable, or a later journal is known.
+                Nothing was unsealed, or nothing of what was signed leaves.
+            PinError: the token has refused this PIN before, and nobody changed it since. It is
                 not tried again: whoever may ask could lock the token so.
             TokenError: the token is known to be absent, locked or not ours. Nothing was recorded.
             SignerError: the worker's trouble. Nothing leaves; the bindings stay.
         """
         with self._one_at_a_time:
-            policy, now = self.desk.policy, int(self.clock())
-            check_request(request, self.desk.group, policy, now=now, asker=peer_uid)
-            verdicts = check_items(request, policy, self.journal)
-            denied = {p: verdict for p, verdict in enumerate(verdicts) if verdict is not None}
-            approved = [item for p, item in enumerate(request.items) if p not in denied]
-            if not approved:
-                return self._reply(request, {}, denied)
-            self._require_untried_pin()
+            review = self.review(request, asker)
+            if not review.approved:
+                return self._reply(request, {}, review.denied)
+            if review.needs_person and not approved:
+                raise DeniedError(
+                    "a person has to approve this",
+                    code="E_APPROVAL",
+                    hint="the agent's configuration names no control socket to do it on",
+                )
+            source = self._pin(pin)
             self.require_token()
-            self.journal.require_not_behind(request.witnesses)
-            intent = self.journal.intent(request.digest, approved, peer_uid)
+            intent = self.journal.intent(request.digest, review.approved, asker, approved=approved)
             try:
-                work = self._have_signed(request, frozenset(denied))
+                work = self._have_signed(request, frozenset(review.denied), source, descriptors)
             except SignerError as error:
-                if error.code == "E_PIN_REFUSED":
-                    self._refused_pin = self._pin_file_state()
                 with contextlib.suppress(JournalError):
                     self.journal.failed(intent, error.code)
                 raise
             self.journal.released(
-                intent, list(work.partials.values()), anchored_on=work.anchored_on
+                intent,
+                list(work.partials.values()),
+                anchored_on=work.anchored_on,
+                unsealed_milliseconds=work.milliseconds,
             )
             self.journal.verified |= work.anchored_on is not None
-            return self._reply(request, work.partials, denied, work.witness)
+            return self._reply(request, work.partials, review.denied, work.witness)
+
+    def record_denial(self, request: SignRequest, asker: int | None, code: str) -> None:
+        """Remember for ever that a person said no to `request`."""
+        with self._one_at_a_time:
+            self.journal.denied(request.digest, asker, code)
 
     def check_anchor(self) -> None:
         """Hold the journal against the token's anchor, as every signature does. Unseals nothing.
@@ -96,24 +173,26 @@ class Custodian:
             SignerError: the worker's trouble; nothing is known.
         """
         with self._one_at_a_time:
-            self._require_untried_pin()
+            source = self._pin(None)
             job = CheckAnchor(
                 token=self.token,
-                pin=self.pin,
+                pin=source,
                 group=self.desk.group.group_id,
                 index=int(self.desk.index),
                 journal=str(self.journal.path.absolute()),
                 anchored_serials=self.journal.anchored_serials,
             )
-            try:
-                self.worker(job, environment=self.environment, seconds=BASE_SECONDS)
-            except SignerError as error:
-                if error.code == "E_PIN_REFUSED":
-                    self._refused_pin = self._pin_file_state()
-                raise
+            self._hire(job, source, (), BASE_SECONDS)
             self.journal.verified = True
 
-    def drill(self, order: DrillOrder, asker: int | None) -> DrillReport:
+    def drill(
+        self,
+        order: DrillOrder,
+        asker: int | None,
+        *,
+        pin: SecretSource | None = None,
+        descriptors: Sequence[int] = (),
+    ) -> DrillReport:
         """Have the device show that it opens the share; record it and return the report.
 
         `asker` is the user who asked, already let in; None is somebody at the desk.
@@ -127,42 +206,58 @@ class Custodian:
         with self._one_at_a_time:
             now = int(self.clock())
             require_open(order, self.desk.group, now)
-            self._require_untried_pin()
+            source = self._pin(pin)
             self.require_token()
-            job = drill_job(self.desk, self.token, self.pin, order, now)
-            try:
-                result = self.worker(job, environment=self.environment, seconds=BASE_SECONDS)
-            except PinError as error:
-                if error.code == "E_PIN_REFUSED":
-                    self._refused_pin = self._pin_file_state()
-                raise
+            job = drill_job(self.desk, self.token, source, order, now)
+            result = self._hire(job, source, descriptors, BASE_SECONDS)
             report = report_of(result, order, self.desk.group, now)
             self.journal.drilled(now, report.body.devices[0].serial_sha256)
-            self.on_work(result)
+            self.on_work(_exposure(result))
             return report
 
-    def _require_untried_pin(self) -> None:
-        if self._refused_pin is not None and self._refused_pin == self._pin_file_state():
+    def _pin(self, given: SecretSource | None) -> SecretSource:
+        """Return where the worker reads the PIN, if that may be used now.
+
+        Raises:
+            PinError: nobody gave one, or the token refused this one before.
+        """
+        source = given if given is not None else self.pin
+        if source is None:
             raise PinError(
-                "the token refused this agent's PIN before; it is not tried again",
-                hint="correct the PIN file",
-                code="E_PIN_REFUSED",
+                "this agent has no PIN of its own", hint="the holder approves: signer agent pending"
             )
+        return self.guard.ready(source)
 
-    def _pin_file_state(self) -> tuple[int, ...]:
-        """Return what changes when a person writes the PIN file anew; its content is not read."""
+    def _hire(
+        self, job: Job, source: SecretSource, descriptors: Sequence[int], seconds: float
+    ) -> Fields:
+        """Have a worker do `job`, and remember what the token said of the PIN."""
+        inherited = tuple(dict.fromkeys((*source.descriptors, *descriptors)))
+        if not source.unattended:
+            seconds += _PERSON_SECONDS
+        options = {"terminals": inherited} if inherited else {}
         try:
-            status = Path(self.pin.file or "").stat()
-        except OSError:
-            return ()
-        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+            result = self.worker(job, environment=self.environment, seconds=seconds, **options)
+        except PinError as error:
+            if error.code == "E_PIN_REFUSED":
+                self.guard.refused(source)
+            raise
+        if result.has("serial"):
+            self.guard.accepted(source, str(result.take("serial")))
+        return result
 
-    def _have_signed(self, request: SignRequest, skip: frozenset[int]) -> "_Work":
+    def _have_signed(
+        self,
+        request: SignRequest,
+        skip: frozenset[int],
+        source: SecretSource,
+        descriptors: Sequence[int],
+    ) -> "_Work":
         """Hire a worker for the items not in `skip`."""
         group = self.desk.group
         job = SignBatch(
             token=self.token,
-            pin=self.pin,
+            pin=source,
             network=group.network,
             role=group.role,
             group_public_key=bytes(group.public_key),
@@ -183,17 +278,19 @@ class Custodian:
             threads=self.threads,
         )
         seconds = BASE_SECONDS + SECONDS_PER_ITEM * len(request.items)
-        result = self.worker(job, environment=self.environment, seconds=seconds)
+        result = self._hire(job, source, descriptors, seconds)
         positions = [p for p in range(len(request.items)) if p not in skip]
         try:
             entries = result.array("partials", low=len(positions), high=len(positions))
             partials = [parse_hex(entry, PARTIAL_BYTES, "worker's partial") for entry in entries]
             witness = take_witness(result, "worker's result")
             anchored_on = _anchored_on(result)
-            self.on_work(result)
+            exposure = _exposure(result)
         except SchemaError as error:
             raise WorkerError(error.message) from None
-        return _Work(dict(zip(positions, partials, strict=True)), witness, anchored_on)
+        self.on_work(exposure)
+        by_position = dict(zip(positions, partials, strict=True))
+        return _Work(by_position, witness, anchored_on, exposure.milliseconds)
 
     def _reply(
         self,
@@ -213,12 +310,27 @@ class Custodian:
         )
 
 
+class Exposure(NamedTuple):
+    """What a worker says of itself: how long a share was in its memory, and how well kept."""
+
+    milliseconds: int
+    weaknesses: tuple[str, ...]  # codes of `signer.custody.worker.hardening`
+
+
 class _Work(NamedTuple):
     """What a worker made of a request."""
 
     partials: dict[int, bytes]  # by position
     witness: SignedFile | None
     anchored_on: bytes | None  # SHA-256 of the serial of the token that holds the journal's anchor
+    milliseconds: int  # that the share was in the worker's memory
+
+
+def _exposure(result: Fields) -> Exposure:
+    return Exposure(
+        result.integer("unsealed_milliseconds", low=0, high=2**31),
+        tuple(str(code)[:32] for code in result.array("weaknesses", low=0, high=16)),
+    )
 
 
 def _anchored_on(result: Fields) -> bytes | None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from signer.custody.custodian import module_environment
@@ -10,7 +9,7 @@ from signer.custody.drill import report_of
 from signer.custody.jobs import Job
 from signer.custody.jobs.drilling import RunDrill, SealToCard
 from signer.custody.jobs.shares import VerifyShare
-from signer.custody.jobs.sources import TokenChoice
+from signer.custody.jobs.sources import SecretSource, TokenChoice
 from signer.custody.orders import KeysMade, make_card, pin_source, set_up_token
 from signer.custody.worker_process import run_worker
 from signer.errors import WorkerError
@@ -28,7 +27,7 @@ class Device:
     """A token and where its PIN is: a file, or the terminal."""
 
     token: TokenChoice
-    pin_file: Path | None
+    pin: SecretSource | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +62,10 @@ def drill_at_desk(
     if spare is not None:
         others.append(_drill(spare, role=SPARE, envelope=_text(envelope), **head))
     if scratch is not None and spare is not None:
-        keys = set_up_token(scratch.token, scratch.pin_file)
+        keys = set_up_token(scratch.token, scratch.pin)
         sealed = _sealed_to(spare, scratch, _text(group), _text(envelope), moment)
         others.append(_drill(scratch, role=SCRATCH, envelope=sealed, **head))
-    with pin_source(primary.pin_file) as (pin, terminals):
+    with pin_source(primary.pin) as (pin, terminals):
         job = RunDrill(token=primary.token, pin=pin, envelope=_text(envelope), role=PRIMARY,
                        others=tuple(others), **head)  # fmt: skip
         result = _hire(job, primary.token, terminals)
@@ -74,7 +73,7 @@ def drill_at_desk(
 
 
 def _drill(device: Device, **fields: Any) -> dict[str, Any]:
-    with pin_source(device.pin_file) as (pin, terminals):
+    with pin_source(device.pin) as (pin, terminals):
         job = RunDrill(token=device.token, pin=pin, **fields)
         value = _hire(job, device.token, terminals).take("device")
     if not isinstance(value, dict):
@@ -84,8 +83,8 @@ def _drill(device: Device, **fields: Any) -> dict[str, Any]:
 
 def _sealed_to(spare: Device, scratch: Device, group: str, envelope: str, moment: int) -> str:
     """Return an envelope of one slot, the scratch token's, made from the spare's slot."""
-    card = make_card(scratch.token, scratch.pin_file, _SCRATCH_NAME, moment)
-    with pin_source(spare.pin_file) as (pin, terminals):
+    card = make_card(scratch.token, scratch.pin, _SCRATCH_NAME, moment)
+    with pin_source(spare.pin) as (pin, terminals):
         job = SealToCard(token=spare.token, pin=pin, group=group, envelope=envelope,
                          card=canonical(card.to_json()).decode(), rehearsal=True)  # fmt: skip
         return str(_hire(job, spare.token, terminals).take("envelope"))
@@ -109,11 +108,11 @@ def add_spare(
     Raises:
         SignerError: it cannot be, or the spare did not open it. There is no new envelope then.
     """
-    with pin_source(opener.pin_file) as (pin, terminals):
+    with pin_source(opener.pin) as (pin, terminals):
         job = SealToCard(token=opener.token, pin=pin, group=_text(group),
                          envelope=_text(envelope), card=_text(card), rehearsal=False)  # fmt: skip
         sealed = str(_hire(job, opener.token, terminals).take("envelope"))
-    with pin_source(spare.pin_file) as (pin, terminals):
+    with pin_source(spare.pin) as (pin, terminals):
         proof = VerifyShare(token=spare.token, pin=pin, group=_text(group), envelope=sealed,
                             card=_text(card))  # fmt: skip
         index = _hire(proof, spare.token, terminals).integer("index", low=1, high=2**16)

@@ -82,9 +82,9 @@ def list_tokens(token: TokenChoice) -> list[TokenRow]:
     return rows
 
 
-def set_up_token(token: TokenChoice, pin_file: Path | None) -> KeysMade:
+def set_up_token(token: TokenChoice, pin: SecretSource | None) -> KeysMade:
     """Make the holder's keys where they are absent; never erases."""
-    with pin_source(pin_file) as (pin, terminals):
+    with pin_source(pin) as (pin, terminals):
         result = _order(SetUpToken(token=token, pin=pin), token, terminals)
     return KeysMade(
         made=tuple(result.array("made", low=0, high=8)),
@@ -92,9 +92,9 @@ def set_up_token(token: TokenChoice, pin_file: Path | None) -> KeysMade:
     )
 
 
-def make_card(token: TokenChoice, pin_file: Path | None, name: str, created: int) -> Card:
+def make_card(token: TokenChoice, pin: SecretSource | None, name: str, created: int) -> Card:
     """Return the holder's card, signed on his token and verified here."""
-    with pin_source(pin_file) as (pin, terminals):
+    with pin_source(pin) as (pin, terminals):
         result = _order(
             MakeCard(token=token, pin=pin, name=name, created=created), token, terminals
         )
@@ -114,7 +114,7 @@ def split_key(job: SplitKey, terminals: Sequence[int] = ()) -> SplitResult:
 
 def verify_share(
     token: TokenChoice,
-    pin_file: Path | None,
+    pin: SecretSource | None,
     group: bytes,
     envelope: bytes,
     card: bytes | None = None,
@@ -123,7 +123,7 @@ def verify_share(
 
     `card` is the token's own, if it is a spare.
     """
-    with pin_source(pin_file) as (pin, terminals):
+    with pin_source(pin) as (pin, terminals):
         job = VerifyShare(
             token=token,
             pin=pin,
@@ -135,10 +135,10 @@ def verify_share(
 
 
 def sign_amendment(
-    token: TokenChoice, pin_file: Path | None, group: bytes, amendment: bytes
+    token: TokenChoice, pin: SecretSource | None, group: bytes, amendment: bytes
 ) -> tuple[int, SignedFile]:
     """Have the holder's token sign an amendment of the policy; return his index and signature."""
-    with pin_source(pin_file) as (pin, terminals):
+    with pin_source(pin) as (pin, terminals):
         job = SignAmendment(token=token, pin=pin, group=_text(group), amendment=_text(amendment))
         result = _order(job, token, terminals)
     signature = SignedFile.parse(
@@ -151,27 +151,28 @@ def sign_amendment(
 
 
 def state_bindings(
-    token: TokenChoice, pin_file: Path | None, journal: Path, moment: int
+    token: TokenChoice, pin: SecretSource | None, journal: Path, moment: int
 ) -> dict[str, Any]:
     """Return the token's signed statement of what the journal binds, as a JSON object."""
-    with pin_source(pin_file) as (pin, terminals):
+    with pin_source(pin) as (pin, terminals):
         job = StateBindings(token=token, pin=pin, journal=str(journal.absolute()), moment=moment)
         statement = _order(job, token, terminals).take("statement")
     return statement if isinstance(statement, dict) else {}
 
 
 @contextlib.contextmanager
-def pin_source(pin_file: Path | None) -> Iterator[tuple[SecretSource, tuple[int, ...]]]:
-    """Yield where the worker gets the PIN: the file, or this process's terminal.
+def pin_source(pin: SecretSource | None) -> Iterator[tuple[SecretSource, tuple[int, ...]]]:
+    """Yield where the worker gets the PIN: as `pin` says, else from this process's terminal.
 
     Raises:
-        PinError: neither a file nor a terminal to ask on.
+        PinError: there is no terminal to ask on.
     """
-    if pin_file is not None:
-        yield SecretSource(file=str(pin_file.absolute())), ()
+    if pin is not None and pin.chosen:
+        yield pin, pin.descriptors
         return
     with terminal("a PIN", "--pin-file FILE") as descriptor:
-        yield SecretSource(terminal=descriptor), (descriptor,)
+        final_try = pin is not None and pin.final_try
+        yield SecretSource(terminal=descriptor, final_try=final_try), (descriptor,)
 
 
 @contextlib.contextmanager

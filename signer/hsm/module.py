@@ -128,12 +128,17 @@ class Module:
         """Return the slots that hold a token."""
         return self._library.get_slots(token_present=True)
 
-    def login(self, session: int, pin: SecretBytes) -> None:
+    def login(self, session: int, pin: SecretBytes | None) -> None:
         """Log the user in on the session with handle `session`: one try, no copy of the PIN.
+
+        Without a PIN it is typed on the token's own pad (PKCS#11 v2.40, C_Login).
 
         Raises:
             PKCS11Error: the class that the wrapper would raise.
         """
+        if pin is None:
+            _check(self._functions.C_Login(session, CKU_USER, None, 0), _LOGIN_ERRORS)
+            return
         view = pin.expose()
         buffer = (ctypes.c_char * len(view)).from_buffer(view)
         _check(

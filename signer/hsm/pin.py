@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, Protocol
 
-from signer.errors import InputError, PinError, SecretFileError
+from signer.errors import InputError, PinError, SecretFileError, SignerError
 from signer.secret import SecretBytes, wipe_buffer
 
 MAX_PIN_BYTES = 256
@@ -40,10 +40,66 @@ class PinFile:
 
     def read(self, token: str) -> SecretBytes:
         """Return the PIN."""
-        pin = _read_private(self.path, "PIN file", MAX_PIN_BYTES)
-        if len(pin) == 0:
-            raise PinError(f"PIN file {str(self.path)!r} is empty", code="E_PIN_EMPTY")
-        return pin
+        pin = _read_private(self.path, "PIN file", MAX_PIN_BYTES, kind=PinError)
+        return _not_empty(pin, f"PIN file {str(self.path)!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class PinCredential:
+    """A PIN that systemd put where only the service reads it (systemd.exec(5), Credentials).
+
+    The file is root's or ours; where systemd grants access by an ACL its mode shows group-read. So
+    the folder is what is judged: root's or ours, and nobody else may write there.
+    """
+
+    path: Path
+
+    def read(self, token: str) -> SecretBytes:
+        """Return the PIN."""
+        folder = self.path.parent
+        try:
+            status = folder.stat()
+        except OSError as error:
+            _fail(folder, "credentials folder", (error.strerror or type(error).__name__).lower(),
+                  kind=PinError)  # fmt: skip
+        if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o027:
+            _fail(folder, "credentials folder", "not systemd's: others may use it", kind=PinError)
+        pin = _read_private(
+            self.path, "PIN credential", MAX_PIN_BYTES, kind=PinError,
+            owners=(0, os.geteuid()), forbidden=0o037,
+        )  # fmt: skip
+        return _not_empty(pin, f"PIN credential {str(self.path)!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class PinDescriptor:
+    """An inherited descriptor of a file, which is read from its start each time."""
+
+    descriptor: int
+
+    def read(self, token: str) -> SecretBytes:
+        """Return the PIN."""
+        return _read_open(self.descriptor, again=True)
+
+
+@dataclass(frozen=True, slots=True)
+class PinPipe:
+    """A pipe in which the PIN already is; read to its end, once."""
+
+    descriptor: int
+
+    def read(self, token: str) -> SecretBytes:
+        """Return the PIN."""
+        return _read_open(self.descriptor, again=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PinPad:
+    """The token's own PIN pad: there is nothing to read, the PIN is typed on the device."""
+
+    def read(self, token: str) -> SecretBytes:
+        """Refuse: a PIN pad gives its PIN to the token alone."""
+        raise PinError(f"the PIN of {token} is typed on the device")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,18 +162,62 @@ def read_secret_file(
     return secret
 
 
-def _read_private(path: Path, what: str, max_bytes: int) -> SecretBytes:
+def _not_empty(pin: SecretBytes, what: str) -> SecretBytes:
+    if len(pin) == 0:
+        raise PinError(f"{what} is empty", code="E_PIN_EMPTY")
+    return pin
+
+
+def _read_open(descriptor: int, *, again: bool) -> SecretBytes:
+    """Read a PIN, and perhaps a newline, from an open descriptor to its end."""
+    buffer = bytearray(MAX_PIN_BYTES + 3)
+    view = memoryview(buffer)
+    try:
+        size = 0
+        while count := (
+            os.preadv(descriptor, [view[size:]], size)
+            if again
+            else os.readv(descriptor, [view[size:]])
+        ):
+            size += count
+        for ending in (b"\r\n", b"\n"):
+            if buffer.endswith(ending, 0, size):
+                size -= len(ending)
+                break
+        if size > MAX_PIN_BYTES or 0 in view[:size]:
+            raise PinError(f"the PIN that came is over {MAX_PIN_BYTES} bytes, or has a NUL byte")
+        return _not_empty(SecretBytes(view[:size]), "the PIN that came")
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        hint = "it must be a file that can be read again" if again else "approve again"
+        raise PinError(f"the PIN's descriptor cannot be read: {reason}", hint=hint) from None
+    finally:
+        wipe_buffer(buffer)
+
+
+def _read_private(
+    path: Path,
+    what: str,
+    max_bytes: int,
+    *,
+    kind: type[SignerError] = SecretFileError,
+    owners: tuple[int, ...] | None = None,
+    forbidden: int = stat.S_IRWXG | stat.S_IRWXO,
+) -> SecretBytes:
+    """Read a private file once. `owners` are those it may have, None is we alone."""
     try:
         # O_NONBLOCK: opening a FIFO must not wait for a writer.
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
         descriptor = os.open(path, flags)
     except OSError as error:
         if path.is_symlink():
-            _fail(path, what, "a symbolic link", hint="name the file itself")
-        _fail(path, what, (error.strerror or type(error).__name__).lower())
+            _fail(path, what, "a symbolic link", hint="name the file itself", kind=kind)
+        _fail(path, what, (error.strerror or type(error).__name__).lower(), kind=kind)
     buffer = bytearray(max_bytes + 3)  # one more than a newline needs, to notice a longer file
     try:
-        _require_private(os.fstat(descriptor), path, what)
+        _require_private(
+            os.fstat(descriptor), path, what, kind, owners or (os.geteuid(),), forbidden
+        )
         view = memoryview(buffer)
         size = 0
         while count := os.readv(descriptor, [view[size:]]):
@@ -127,24 +227,32 @@ def _read_private(path: Path, what: str, max_bytes: int) -> SecretBytes:
                 size -= len(ending)
                 break
         if size > max_bytes:
-            _fail(path, what, f"longer than {max_bytes} bytes")
+            _fail(path, what, f"longer than {max_bytes} bytes", kind=kind)
         if 0 in view[:size]:
-            _fail(path, what, "has a NUL byte", hint="it should be plain text")
+            _fail(path, what, "has a NUL byte", hint="it should be plain text", kind=kind)
         return SecretBytes(view[:size])
     except OSError as error:
-        _fail(path, what, (error.strerror or type(error).__name__).lower())
+        _fail(path, what, (error.strerror or type(error).__name__).lower(), kind=kind)
     finally:
         os.close(descriptor)
         wipe_buffer(buffer)
 
 
-def _require_private(status: os.stat_result, path: Path, what: str) -> None:
+def _require_private(
+    status: os.stat_result,
+    path: Path,
+    what: str,
+    kind: type[SignerError],
+    owners: tuple[int, ...],
+    forbidden: int,
+) -> None:
     if not stat.S_ISREG(status.st_mode):
-        _fail(path, what, "not a regular file")
-    if status.st_uid != os.geteuid():
-        _fail(path, what, "belongs to another user", hint="chown it to the user who runs this")
-    if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        _fail(path, what, "open to others", hint=f"chmod 600 {str(path)!r}")
+        _fail(path, what, "not a regular file", kind=kind)
+    if status.st_uid not in owners:
+        hint = "chown it to the user who runs this"
+        _fail(path, what, "belongs to another user", hint=hint, kind=kind)
+    if status.st_mode & forbidden:
+        _fail(path, what, "open to others", hint=f"chmod 600 {str(path)!r}", kind=kind)
 
 
 @contextlib.contextmanager
@@ -169,5 +277,7 @@ def _no_echo(descriptor: int) -> Iterator[None]:
         termios.tcsetattr(descriptor, termios.TCSAFLUSH, before)
 
 
-def _fail(path: Path, what: str, why: str, *, hint: str = "") -> NoReturn:
-    raise SecretFileError(f"{what} {str(path)!r}: {why}", hint=hint)
+def _fail(
+    path: Path, what: str, why: str, *, hint: str = "", kind: type[SignerError] = SecretFileError
+) -> NoReturn:
+    raise kind(f"{what} {str(path)!r}: {why}", hint=hint, code="E_SECRET_FILE")

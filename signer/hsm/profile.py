@@ -15,6 +15,7 @@ MAX_BYTES = 16 * 1024
 NAME_PATTERN = r"[a-z0-9][a-z0-9-]{0,31}"
 SEAL_METHODS = ("hpke-p256",)
 ANCHORS = ("token", "host", "none")
+TOUCHES = ("none", "login", "use")
 VERIFIED = ("run here", "documented")
 MAX_PIN_BYTES = 255
 
@@ -38,6 +39,7 @@ class DeviceProfile:
     pin_min: int  # bytes
     pin_max: int  # bytes
     journal_anchor: str  # one of ANCHORS: what remembers how far a journal had come
+    touch: str  # one of TOUCHES: when a finger on the device is needed
     verified: str  # one of VERIFIED
     notes: str
 
@@ -55,6 +57,7 @@ class DeviceProfile:
             "pin": {"min_length": self.pin_min, "max_length": self.pin_max},
             "provenance": "strict",
             "journal_anchor": self.journal_anchor,
+            "touch": self.touch,
             "verified": self.verified,
             "notes": self.notes,
         }
@@ -97,6 +100,7 @@ class DeviceProfile:
             pin_min=pin.integer("min_length", low=1, high=MAX_PIN_BYTES),
             pin_max=pin.integer("max_length", low=1, high=MAX_PIN_BYTES),
             journal_anchor=fields.choice("journal_anchor", ANCHORS),
+            touch=fields.choice("touch", TOUCHES),
             verified=fields.choice("verified", VERIFIED),
             notes=fields.string("notes", pattern=r"[ -~\n]*", max_length=4096),
         )

@@ -14,7 +14,7 @@ from pkcs11.types import Session
 from signer.errors import PinError, PinFinalTryError, PinLockedError, TokenError, TokenRemovedError
 from signer.hsm.discovery import TokenInfo
 from signer.hsm.module import Module
-from signer.hsm.pin import PinSource
+from signer.hsm.pin import PinPad, PinSource
 from signer.hsm.profile import DeviceProfile
 from signer.hsm.translate import translated
 from signer.secret import SecretBytes
@@ -47,9 +47,16 @@ class TokenSession:
 
 @contextlib.contextmanager
 def open_session(
-    module: Module, token: TokenInfo, profile: DeviceProfile, pin_source: PinSource
+    module: Module,
+    token: TokenInfo,
+    profile: DeviceProfile,
+    pin_source: PinSource,
+    *,
+    final_try: bool = False,
 ) -> Iterator[TokenSession]:
     """Log in to `token` with the PIN of `pin_source`, once, and log out at the end.
+
+    With `final_try` a person has said that the token's last try may be spent.
 
     Raises:
         TokenError: the token is not initialised, has no user PIN, or does not answer.
@@ -63,13 +70,19 @@ def open_session(
         now = TokenInfo.read(token.slot)
     if (now.label, now.serial) != (token.label, token.serial):
         raise TokenRemovedError(f"{name} is gone: its slot now holds {now.describe()}")
-    _require_usable(now, profile)
+    _require_usable(now, profile, final_try=final_try)
+    on_pad = isinstance(pin_source, PinPad)
+    if on_pad and not now.protected_auth:
+        raise PinError(f"{name} has no PIN pad", hint="name another source of the PIN")
     with translated("opening a session", name):
         session = token.slot.get_token().open()
     try:
-        with pin_source.read(name) as pin:
-            _require_length(pin, profile)
-            _login(module, session, now, pin)
+        if on_pad:
+            _login(module, session, now, None)
+        else:
+            with pin_source.read(name) as pin:
+                _require_length(pin, profile)
+                _login(module, session, now, pin)
         try:
             yield TokenSession(module, now, profile, session)
         finally:
@@ -84,7 +97,7 @@ def handle_of(session: Session) -> int:
     return int(session.handle)  # type: ignore[attr-defined]
 
 
-def _require_usable(token: TokenInfo, profile: DeviceProfile) -> None:
+def _require_usable(token: TokenInfo, profile: DeviceProfile, *, final_try: bool) -> None:
     if not token.initialized:
         raise TokenError(
             f"{token.describe()} cannot be used yet", hint=f"run: {profile.initialise}"
@@ -94,10 +107,10 @@ def _require_usable(token: TokenInfo, profile: DeviceProfile) -> None:
             f"the user PIN of {token.describe()} is locked; nothing was tried",
             hint="unlock it with the SO PIN and the vendor's tool",
         )
-    if token.final_try:
+    if token.final_try and not final_try:
         raise PinFinalTryError(
             f"one wrong PIN more would lock {token.describe()}; nothing was tried",
-            hint="log in once with the vendor's tool, by hand, to reset the count",
+            hint="make sure of the PIN; then a person may spend it at the desk: --final-try",
         )
     if not token.user_pin_set:
         raise TokenError(
@@ -116,8 +129,8 @@ def _require_length(pin: SecretBytes, profile: DeviceProfile) -> None:
         )
 
 
-def _login(module: Module, session: Session, token: TokenInfo, pin: SecretBytes) -> None:
-    """Try the PIN, exactly once."""
+def _login(module: Module, session: Session, token: TokenInfo, pin: SecretBytes | None) -> None:
+    """Try the PIN, exactly once; None is one typed on the device."""
     name = token.describe()
     try:
         with translated("logging in", name):

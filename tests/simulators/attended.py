@@ -26,6 +26,7 @@ class AttendedCustodian:
     fault: SignerError | None = None
     before: threading.Event | None = None  # signs no sooner than this is set
     pins: list[bytes] = field(default_factory=list)  # what the worker read from pipes
+    final_tries: list[bool] = field(default_factory=list)
     signed: list[bytes] = field(default_factory=list)  # digests
     released: int = 0
 
@@ -51,6 +52,8 @@ class AttendedCustodian:
         """Decide, with no side effect."""
         policy = self.desk.policy
         check_request(request, self.desk.group, policy, now=int(self.clock()), asker=asker)
+        if self.journal.was_denied(request.digest) is not None:
+            raise DeniedError("the holder said no", code="E_DENIED")
         verdicts: list[Denial | None] = check_items(request, policy, self.journal)
         approved = [
             item for item, verdict in zip(request.items, verdicts, strict=True) if verdict is None
@@ -70,7 +73,8 @@ class AttendedCustodian:
         if self.review(request, asker).approved and self.asks_person and not approved:
             raise DeniedError("a person is needed", code="E_APPROVAL")
         for descriptor in descriptors:
-            assert pin is not None
+            assert pin.pipe == descriptor
+            self.final_tries.append(pin.final_try)
             self.pins.append(os.read(descriptor, 300))
         if self.before is not None:
             self.before.wait(20)

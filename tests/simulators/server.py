@@ -5,7 +5,7 @@ import contextlib
 import io
 import json
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -156,3 +156,20 @@ async def serving(
         with contextlib.suppress(asyncio.CancelledError):
             await task
         assert not config.socket.exists()
+
+
+def run(
+    desk: SimulatedDesk, use: Callable[[RunningServer], Awaitable[None]], **options: Any
+) -> None:
+    """Run `use` against a server, which must serve the next client afterwards."""
+
+    async def main() -> None:
+        async with serving(desk, **options) as agent:
+            await use(agent)
+            if not options:
+                await agent.still_serves()
+        assert {event["event"] for event in agent.events} <= {
+            "listening", "signed", "denied", "refused", "worker_done", "library",
+        }  # fmt: skip
+
+    asyncio.run(main())

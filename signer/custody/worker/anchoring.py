@@ -51,7 +51,11 @@ def check_anchor(fields: Fields) -> dict[str, Any]:
     with session_on(job.token, job.pin) as session:
         kept = compare(session, Share(job.group, job.index), job.journal, job.anchored_serials)
     sequence = None if kept.anchor is None else kept.anchor.sequence
-    return {"anchor_sequence": sequence, "serial_sha256": serial_digest(session).hex()}
+    return {
+        "anchor_sequence": sequence,
+        "serial": session.token.serial,
+        "serial_sha256": serial_digest(session).hex(),
+    }
 
 
 def compare(

@@ -1,15 +1,27 @@
 """The one token that an order is about, open for the time of the order; and secrets for it."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from signer.custody.jobs.sources import SecretSource, TokenChoice
-from signer.errors import WorkerError
-from signer.hsm.discovery import TokenSelector, find_token, require_profile
+from signer.errors import PinError, TokenKeyError, WorkerError
+from signer.hsm.discovery import TokenInfo, TokenSelector, find_token, require_profile
+from signer.hsm.keys import RECEIVING_LABEL
 from signer.hsm.module import Module, load_module, locate_module
-from signer.hsm.pin import PinFile, PinPrompt, PinSource, prompt_secret, read_secret_file
+from signer.hsm.pin import (
+    PinCredential,
+    PinDescriptor,
+    PinFile,
+    PinPad,
+    PinPipe,
+    PinPrompt,
+    PinSource,
+    prompt_secret,
+    read_secret_file,
+)
 from signer.hsm.profile import DeviceProfile
+from signer.hsm.public_view import public_points
 from signer.hsm.session import TokenSession, open_session
 from signer.secret import SecretBytes
 
@@ -23,13 +35,47 @@ def module_of(choice: TokenChoice) -> Iterator[tuple[Module, DeviceProfile]]:
 
 
 @contextlib.contextmanager
-def session_on(choice: TokenChoice, pin: SecretSource) -> Iterator[TokenSession]:
-    """Yield a logged-in session on the one token that `choice` means."""
+def session_on(
+    choice: TokenChoice, pin: SecretSource, *, among: Sequence[bytes] = ()
+) -> Iterator[TokenSession]:
+    """Yield a logged-in session on the one token that `choice` means.
+
+    Args:
+        choice: which token.
+        pin: where its PIN is read, once, and only if this is the token the PIN is for.
+        among: receiving keys, of which the token must show one before the PIN is tried.
+    """
     with module_of(choice) as (module, profile):
         token = find_token(module, TokenSelector(choice.label, choice.serial))
         require_profile(token, profile)
-        with open_session(module, token, profile, _pin_source(pin)) as session:
+        _require_meant(token, pin, among)
+        source = pin_source(pin)
+        with open_session(module, token, profile, source, final_try=pin.final_try) as session:
             yield session
+
+
+def _require_meant(token: TokenInfo, pin: SecretSource, among: Sequence[bytes]) -> None:
+    """Spend no try of a token that this PIN is not for.
+
+    Raises:
+        PinError: E_PIN_SERIAL, the source is bound to another token.
+        TokenKeyError: it shows other keys than those the envelope is for.
+    """
+    if pin.serial is not None and pin.serial != token.serial:
+        raise PinError(
+            f"this PIN is for the token with serial {pin.serial!a}, not for {token.describe()}; "
+            "it was not tried",
+            hint="plug in the right token; if it was replaced, `signer agent unlatch` forgets it",
+            code="E_PIN_SERIAL",
+        )
+    if not among or not token.initialized:
+        return
+    shown = public_points(token, RECEIVING_LABEL)
+    if shown and not shown & set(among):
+        raise TokenKeyError(
+            f"{token.describe()} is not one that the envelope is for; no PIN was tried",
+            hint="plug in the token that the share was sealed to",
+        )
 
 
 def read_secret(source: SecretSource, *, what: str, max_bytes: int) -> SecretBytes:
@@ -39,10 +85,21 @@ def read_secret(source: SecretSource, *, what: str, max_bytes: int) -> SecretByt
     return prompt_secret(_terminal(source), f"{what}: ", max_bytes=max_bytes)
 
 
-def _pin_source(source: SecretSource) -> PinSource:
+def pin_source(source: SecretSource) -> PinSource:
+    """Return what reads the PIN where the order says."""
     if source.file is not None:
         return PinFile(Path(source.file))
-    return PinPrompt(_terminal(source))
+    if source.credential is not None:
+        return PinCredential(Path(source.credential))
+    if source.descriptor is not None:
+        return PinDescriptor(source.descriptor)
+    if source.pipe is not None:
+        return PinPipe(source.pipe)
+    if source.pinentry is not None:
+        from signer.hsm.pinentry import PinEntry
+
+        return PinEntry(Path(source.pinentry), dict(source.display))
+    return PinPad() if source.pad else PinPrompt(_terminal(source))
 
 
 def _terminal(source: SecretSource) -> int:

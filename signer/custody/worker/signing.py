@@ -42,7 +42,7 @@ def sign_batch(fields: Fields) -> dict[str, Any]:
     envelope = Envelope.parse(job.envelope.encode())
     binding = binding_of(job, recovered=envelope.binding.recovered)
     public_share = PublicKey(job.public_share)
-    with session_on(job.token, job.pin) as session:
+    with session_on(job.token, job.pin, among=envelope.recipients) as session:
         key = receiving_key(session, envelope.recipients)
         record = _newest_record(session, job, binding.group, request.digest)
         opened = time.monotonic()
@@ -60,6 +60,7 @@ def sign_batch(fields: Fields) -> dict[str, Any]:
         "partials": [partial.hex() for partial in partials],
         "witness": witness.to_json(),
         "anchored_on": anchored_on,
+        "serial": session.token.serial,
         "unsealed_milliseconds": milliseconds,
     }
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from signer import client as client_module
 from signer.client import AgentClient
 from signer.errors import AgentError, DeniedError, SignerError
 from tests.simulators.desk import SimulatedDesk
@@ -186,3 +187,129 @@ def test_who_is_not_there_is_unreachable(tmp_path: Path) -> None:
         with pytest.raises(AgentError) as failed:
             asyncio.run(AgentClient(tmp_path / name).status())
         assert failed.value.code == "E_UNREACHABLE"
+
+
+# Tickets
+
+
+DIGEST = REQUEST.digest.hex()
+TICKET = {
+    "type": "signer-ticket", "version": 1, "ticket": DIGEST[:16], "state": "waiting",
+    "request": DIGEST, "expires": NOW + 3600,
+}  # fmt: skip
+WAITS = http(json.dumps(TICKET).encode(), 202)
+REPLY = http(POOL.reply(1, REQUEST).to_bytes())
+
+
+@contextlib.asynccontextmanager
+async def scripted(
+    path: Path, answers: list[bytes]
+) -> AsyncIterator[tuple[AgentClient, list[str]]]:
+    """Answer request after request with `answers`, the last one for ever; b"" hangs up."""
+    asked: list[str] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            head = await reader.readuntil(b"\r\n\r\n")
+            asked.append(" ".join(head.decode().split()[:2]))
+            raw = answers.pop(0) if len(answers) > 1 else answers[0]
+            writer.write(raw)
+            await writer.drain()
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+    server = await asyncio.start_unix_server(answer, str(path))
+    try:
+        yield AgentClient(path), asked
+    finally:
+        server.close()
+        await server.wait_closed()
+        await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Poll at once."""
+    monkeypatch.setattr(client_module, "FIRST_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(client_module, "LAST_POLL_SECONDS", 0.02)
+
+
+def outcome(path: Path, answers: list[bytes], wait: float) -> tuple[Any, list[str], list[str]]:
+    """Ask for a signature; return the reply or the error, what was asked, and tickets told."""
+
+    async def main() -> tuple[Any, list[str], list[str]]:
+        told: list[str] = []
+        async with scripted(path / "s", answers) as (client, asked):
+            try:
+                result: Any = await client.sign(
+                    REQUEST, seconds=2, wait=wait, on_waiting=told.append
+                )
+            except SignerError as error:
+                result = error
+            return result, asked, told
+
+    return asyncio.run(main())
+
+
+ASK, LOOK = "POST /v1/sign", f"GET /v1/tickets/{DIGEST[:16]}"
+
+
+def test_a_ticket_is_polled_until_it_is_done(tmp_path: Path, brisk: None) -> None:
+    reply, asked, told = outcome(tmp_path, [WAITS, WAITS, WAITS, REPLY], 5)
+    assert reply == POOL.reply(1, REQUEST)
+    assert asked == [ASK, LOOK, LOOK, LOOK]
+    assert set(told) == {DIGEST[:16]}
+
+
+def test_the_time_of_a_ticket_ends(tmp_path: Path, brisk: None) -> None:
+    error, asked, _ = outcome(tmp_path, [WAITS], 0.1)
+    assert (error.code, asked[0]) == ("E_WAITING", ASK)
+    assert DIGEST[:16] in error.message
+    assert "signer agent approve" in error.hint
+    error, asked, _ = outcome(tmp_path.parent, [WAITS], 0)
+    assert (error.code, asked) == ("E_WAITING", [ASK])
+
+
+@pytest.mark.case("X436", "agent gone and back while its ticket is polled; one that stays away")
+def test_an_agent_that_was_started_anew_is_asked_anew(
+    tmp_path: Path, brisk: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = trouble(404, code="E_NOT_FOUND")
+    reply, asked, _ = outcome(tmp_path, [WAITS, b"", lost, WAITS, REPLY], 5)
+    assert reply == POOL.reply(1, REQUEST)
+    assert asked == [ASK, LOOK, LOOK, ASK, LOOK]
+    monkeypatch.setattr(client_module, "GONE_SECONDS", 0.1)
+    error, _, _ = outcome(tmp_path.parent, [WAITS, b""], 30)
+    assert error.code == "E_UNREACHABLE"
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (403, "E_DENIED", DeniedError),
+        (410, "E_EXPIRED", AgentError),
+        (500, "E_JOURNAL", AgentError),
+    ],
+)
+def test_a_ticket_may_end_badly(
+    tmp_path: Path, brisk: None, status: int, code: str, kind: type[SignerError]
+) -> None:
+    error, asked, _ = outcome(tmp_path, [WAITS, trouble(status, code=code)], 5)
+    assert (type(error), error.code, len(asked)) == (kind, code, 2)
+
+
+@pytest.mark.case("X440", "agent that answers a ticket of another request, or one that is a path")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"request": "00" * 32}, {"ticket": "../../etc/passwd"}, {"ticket": "0" * 15}, {"type": "x"},
+        {"ticket": None}, {"request": DIGEST[:-1]}, {"version": 2}, {"ticket": "0" * 15 + "\n"},
+    ],
+)  # fmt: skip
+def test_a_ticket_is_believed_no_further_than_its_form(
+    tmp_path: Path, brisk: None, changes: dict[str, Any]
+) -> None:
+    raw = http(json.dumps(TICKET | changes).encode(), 202)
+    error, asked, told = outcome(tmp_path, [raw], 5)
+    assert (type(error), error.code, asked, told) == (AgentError, "E_AGENT", [ASK], [])

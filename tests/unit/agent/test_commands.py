@@ -25,7 +25,7 @@ COMMANDS = [
     Command(name="unlatch"),
     Command(name="show", ticket=TICKET),
     Command(name="approve", ticket=TICKET, request=DIGEST, typed=("aBcDeF", "3")),
-    Command(name="approve", ticket=TICKET, request=DIGEST, words="abandon ability"),
+    Command(name="approve", ticket=TICKET, request=DIGEST, words="abandon ability", final_try=True),
     Command(name="deny", ticket=TICKET, request=DIGEST, reason="E_DENIED"),
 ]
 APPROVE: dict[str, Any] = json.loads(COMMANDS[4].to_line())
@@ -54,6 +54,7 @@ def test_every_command_is_tried() -> None:
             {"typed": ["x" * 65]}, {"ticket": TICKET[:-1]}, {"ticket": "../../x" + TICKET},
             {"ticket": TICKET.upper().replace("0", "A")}, {"request": None}, {"request": "00"},
             {"command": "deny"}, {"command": "show"}, {"reason": "E_X"}, {"version": True},
+            {"final_try": 1}, {"final_try": None},
         )),
         json.dumps(APPROVE | {"words": "x" * MAX_COMMAND_BYTES}).encode(),
         b'{"version":1,"command":"pending","command":"pending"}',

@@ -12,12 +12,11 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from signer.agent import approvals, control
+from signer.agent import control
 from signer.agent.commands import APPROVE, DENY, PENDING, SHOW, STATUS, UNLATCH, Command
 from signer.agent.control_client import tell
 from signer.errors import (
@@ -46,9 +45,8 @@ Use = Callable[[RunningServer], Awaitable[None]]
 
 
 @pytest.fixture
-def holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AttendedCustodian:
-    """Return a custodian whose holder is asked. What a source is made of is not looked at here."""
-    monkeypatch.setattr(approvals, "SecretSource", lambda *, pipe: SimpleNamespace(pipe=pipe))
+def holder(tmp_path: Path) -> AttendedCustodian:
+    """Return a custodian whose holder is asked."""
     return AttendedCustodian(SimulatedDesk(POOL, tmp_path))
 
 
@@ -125,6 +123,7 @@ def test_a_request_waits_and_is_signed_when_the_holder_says_yes(holder: Attended
             assert again.status == 200
             assert SignReply.parse(again.body, REQUEST).denied == ()
         assert holder.pins == [b"1234"]
+        assert holder.final_tries == [False]
         assert holder.signed == [REQUEST.digest]
         states = [e["state"] for e in agent.events if e["event"] == "ticket"]
         assert states == ["waiting", "signing", "done"]
@@ -366,6 +365,16 @@ def test_the_other_commands(holder: AttendedCustodian) -> None:
     run(holder, use)
 
 
+def test_the_last_try_is_spent_only_if_told_so(holder: AttendedCustodian) -> None:
+    async def use(agent: RunningServer) -> None:
+        await ask(agent)
+        with pin() as pipe:
+            await order(agent, approve(final_try=True), pipe)
+        assert holder.final_tries == [True]
+
+    run(holder, use)
+
+
 # Descriptors
 
 
@@ -416,7 +425,7 @@ def test_unexpected_descriptors_are_closed(
 ) -> None:
     async def use(agent: RunningServer) -> None:
         await ask(agent)
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(list(Path("/proc/self/fd").iterdir()))
         for command in (approve(), Command(name=PENDING)):
             read_end, write_end = os.pipe()
             answer = await asyncio.to_thread(
@@ -426,7 +435,7 @@ def test_unexpected_descriptors_are_closed(
             assert b"ok" not in answer
             assert await asyncio.to_thread(os.read, read_end, 1) == b""  # nobody holds the end
             os.close(read_end)
-        assert len(os.listdir("/proc/self/fd")) <= before + 1
+        assert len(list(Path("/proc/self/fd").iterdir())) <= before + 1
         assert (await order(agent, Command(name=PENDING)))["tickets"]
         assert holder.signed == []
 

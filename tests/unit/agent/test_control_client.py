@@ -13,9 +13,7 @@ from signer.agent.commands import Command, answer_line, error_line
 from signer.agent.control_client import tell
 from signer.errors import AgentError, DeniedError
 
-APPROVE = Command(
-    name="approve", ticket="0" * 16, request=bytes(32), typed=("x" * 60, "y" * 60)
-)
+APPROVE = Command(name="approve", ticket="0" * 16, request=bytes(32), typed=("x" * 60, "y" * 60))
 REFUSAL = error_line(DeniedError("not you", code="E_PEER"))
 
 
@@ -104,7 +102,7 @@ def test_nothing_is_sent_after_the_descriptor_took_the_line(
 
     path = tmp_path / "s"
     real = socket.socket
-    monkeypatch.setattr(control_client.socket, "socket", Watched)
+    monkeypatch.setattr(socket, "socket", Watched)
     with real(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen(1)
@@ -117,7 +115,7 @@ def test_nothing_is_sent_after_the_descriptor_took_the_line(
 
 @pytest.mark.parametrize(
     ("answer", "code"),
-    [(b"", "E_UNREACHABLE"), (b"{}\n", "E_AGENT"), (b"HTTP/1.1 400 Bad\r\n\r\n", "E_AGENT")],
+    [(b"{}\n", "E_AGENT"), (b"HTTP/1.1 400 Bad\r\n\r\n", "E_AGENT")],
 )
 def test_what_is_no_agent_is_said_so(tmp_path: Path, answer: bytes, code: str) -> None:
     def act(connection: socket.socket) -> None:
@@ -125,16 +123,17 @@ def test_what_is_no_agent_is_said_so(tmp_path: Path, answer: bytes, code: str) -
 
     with pytest.raises(AgentError) as failed:
         against(tmp_path / "s", act)
-    assert failed.value.code in (code, "E_AGENT")
+    assert failed.value.code == code
 
 
 def test_silence_has_an_end(tmp_path: Path) -> None:
     done = threading.Event()
+
+    def act(connection: socket.socket) -> None:
+        done.wait(1)
+
     with pytest.raises(AgentError) as failed:
-        try:
-            against(tmp_path / "s", lambda connection: done.wait(1) and None, seconds=0.2)
-        finally:
-            done.set()
+        against(tmp_path / "s", act, seconds=0.2)
     assert failed.value.code == "E_TIMEOUT"
 
 

@@ -1,4 +1,5 @@
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -412,3 +413,53 @@ def test_the_file_holds_what_was_signed_in_validator_order() -> None:
     tally, _ = gather(agents)
     entries = json.loads(result_file(tally, metadata=True))
     assert [entry["message"]["validator_index"] for entry in entries] == ["11", "13"]
+
+
+# Holders who have to say yes
+
+
+PATIENT = Asking(seconds=5, wait=5, patience=0.05)
+
+
+def test_a_holder_who_has_to_say_yes_holds_nobody_up() -> None:
+    agents = POOL.agents()
+    agents[0].holder_takes = agents[1].holder_takes = 60
+    started = time.monotonic()
+    _, outcome = gather(agents, asking=PATIENT)
+    assert time.monotonic() - started < 3
+    assert outcome.signed == 3
+    assert outcome.signers == (3, 4, 5)
+    waiting = [(failure.index, failure.code, failure.result) for failure in outcome.failures]
+    assert waiting == [(1, "E_WAITING", "waiting"), (2, "E_WAITING", "waiting")]
+    assert REQUEST.digest.hex()[:16] in outcome.failures[0].message
+
+
+def test_a_holder_who_says_yes_in_time_counts() -> None:
+    agents = POOL.agents()[:3]
+    agents[2].holder_takes = 0.3
+    _, outcome = gather(agents, asking=PATIENT)
+    assert (outcome.signed, outcome.signers, outcome.failures) == (3, (1, 2, 3), ())
+
+
+def test_the_account_says_who_waits_still() -> None:
+    agents = POOL.agents()[:3]
+    for agent in agents[1:]:
+        agent.holder_takes = 60
+    _, outcome = gather(agents, asking=Asking(seconds=5, wait=0.1, patience=0.05))
+    assert outcome.signed == 0
+    assert sorted(failure.index or 0 for failure in outcome.failures) == [2, 3]
+    assert [entry["result"] for entry in outcome.to_json()["failed"]] == ["waiting"] * 2
+    error = outcome.error()
+    assert isinstance(error, TooFewPartialsError)
+    assert "same command again" in error.hint
+
+
+def test_who_waits_is_told_while_it_lasts() -> None:
+    agents = POOL.agents()[:3]
+    agents[2].holder_takes = 0.3
+    seen: list[dict[str, tuple[int, str]]] = []
+    gathering = Gathering(Tally(REQUEST, POOL.group, seeded(3)), agents, PATIENT)
+    gathering.on_change = lambda: seen.append(dict(gathering.waiting))
+    asyncio.run(gathering.run())
+    assert {"agent-3": (3, REQUEST.digest.hex()[:16])} in seen
+    assert gathering.waiting == {}

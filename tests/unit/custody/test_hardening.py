@@ -75,7 +75,7 @@ def test_a_worker_ends_in_time_whatever_it_inherited() -> None:
 def test_its_life_is_longer_than_anybody_waits_for_it() -> None:
     from signer.custody import orders
     from signer.custody.worker import hardening
-    from signer.messages.request import MAX_ITEMS
+    from signer.messages.items import MAX_ITEMS
 
     batch = worker_process.BASE_SECONDS + worker_process.SECONDS_PER_ITEM * MAX_ITEMS
     assert max(orders._PERSON_SECONDS, batch) < hardening.LIFE_SECONDS
