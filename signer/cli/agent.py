@@ -12,7 +12,6 @@ from signer.cli.printer import Printer, json_option, printable
 if TYPE_CHECKING:
     from signer.client import TokenStatus
     from signer.custody.jobs.sources import SecretSource
-    from signer.custody.jobs.sources import SecretSource
 
 
 @click.group(name="agent")

@@ -80,7 +80,7 @@ def export(
     module: Path | None,
     label: str | None,
     serial: str | None,
-    pin: SecretSource | None,
+    pin: "SecretSource | None",
     out: Path,
 ) -> None:
     """Write a backup: a verified copy, made while the agent runs.

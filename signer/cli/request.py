@@ -8,6 +8,8 @@ import click
 from signer.cli.options import PATH, out_file_option
 from signer.cli.printer import Printer, json_option
 
+_KINDS = ("bls_to_execution_change", "voluntary_exit", "deposit")  # as in messages.items
+
 
 @click.group(name="request")
 def command() -> None:

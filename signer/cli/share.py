@@ -40,7 +40,7 @@ def verify(
     module: Path | None,
     label: str | None,
     serial: str | None,
-    pin: SecretSource | None,
+    pin: "SecretSource | None",
 ) -> None:
     """Unseal the share on the token and prove that it belongs to the group.
 

@@ -19,7 +19,7 @@ from signer.cli.printer import Printer, json_option
               help="Write the metadata that explorers check.")  # fmt: skip
 @click.option("--timeout", type=click.FloatRange(1, 86400), help="Seconds for one agent to sign.")
 @click.option("--wait", metavar="TIME",
-              help="How long a holder may take to say yes: 90m, 12h. Else as --timeout.")  # fmt: skip
+              help="Time for a holder to say yes: 90m, 12h. Else as --timeout.")  # fmt: skip
 @click.option("--patience", type=click.FloatRange(0.1, 86400), default=5.0, show_default=True,
               help="Seconds until another agent is asked beside a slow one.")  # fmt: skip
 @click.option("--spares", type=click.IntRange(0, 100), default=0, show_default=True,

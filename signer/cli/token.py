@@ -64,7 +64,7 @@ def setup(
     module: Path | None,
     label: str | None,
     serial: str | None,
-    pin: SecretSource | None,
+    pin: "SecretSource | None",
 ) -> None:
     """Make the two keys of a holder on an initialised token.
 
@@ -92,7 +92,7 @@ def card(
     module: Path | None,
     label: str | None,
     serial: str | None,
-    pin: SecretSource | None,
+    pin: "SecretSource | None",
     name: str,
     out: Path,
 ) -> None:

@@ -132,7 +132,8 @@ def test_the_whole_way(pool: Pool) -> None:
     assert done.returncode == 0, done.stderr
     assert summary(done)["signers"] == [1, 2]
     (signed,) = pool.folder.glob("out/bls_to_execution_change-*.json")
-    assert len(json.loads(signed.read_text())) in (3, 2)
+    entries = json.loads(signed.read_text())
+    assert [entry["message"]["validator_index"] for entry in entries] == ["5", "6", "7"]
     assert records(ada)[-2:] == ["INTENT", "RELEASED"]
     assert ada.agent is not None
     memory = memory_of(ada.agent.pid)
@@ -228,7 +229,15 @@ def test_a_script_gives_the_words(pool: Pool) -> None:
     words = twelve_words(SignRequest.parse(path.read_bytes()).digest)
     operator = Operator(pool, path)
     ticket = ticket_at(pool, ada)
-    base = ["agent", "approve", ticket, "--config", config(ada), "--pin-file", ada.token.pin_file]
+    base: list[str | Path] = [
+        "agent",
+        "approve",
+        ticket,
+        "--config",
+        config(ada),
+        "--pin-file",
+        ada.token.pin_file,
+    ]
     wrong = pool.run(*base, "--yes-i-checked", words.rsplit(" ", 1)[0] + " zoo", expect=3)
     assert "E_CONFIRM" in wrong.stderr
     pool.run(*base, "--yes-i-checked", "", expect=3)

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from signer.errors import DeniedError, SignerError
+from signer.messages.drill import DrillOrder
 from signer.messages.reply import Denial, SignReply
 from signer.messages.request import SignRequest
 from signer.policy.decision import check_items, check_request
@@ -86,3 +87,10 @@ class AttendedCustodian:
     def record_denial(self, request: SignRequest, asker: int, code: str) -> None:
         """Write the holder's no into the journal."""
         self.journal.denied(request.digest, asker, code)
+
+    def drill(
+        self, order: DrillOrder, asker: int, *, pin: Any = None, descriptors: Sequence[int] = ()
+    ) -> Any:
+        """Drill with the PIN that a person brought."""
+        self.pins += [os.read(descriptor, 300) for descriptor in descriptors]
+        return SimpleNamespace(signed=SimpleNamespace(to_json=lambda: {"order": order.nonce.hex()}))

@@ -29,10 +29,11 @@ from signer.errors import (
     WorkerError,
 )
 from signer.messages.confirmation import challenge
+from signer.messages.drill import DrillOrder
 from signer.messages.reply import SignReply
 from tests.simulators.attended import AttendedCustodian
 from tests.simulators.desk import SimulatedDesk
-from tests.simulators.holders import OTHER, SimulatedPool
+from tests.simulators.holders import NOW, OTHER, SimulatedPool
 from tests.simulators.server import RunningServer, serving
 
 POOL = SimulatedPool.new()
@@ -350,6 +351,31 @@ def test_a_bug_leaves_no_ticket_in_between(holder: AttendedCustodian) -> None:
         assert [e["kind"] for e in agent.events if e["event"] == "bug"] == ["TypeError"]
 
     run(holder, use)
+
+
+@pytest.mark.case("R15", "wrong answer to a drill that waits")
+def test_a_drill_waits_where_only_a_person_has_the_pin(holder: AttendedCustodian) -> None:
+    group = POOL.group
+    drill = DrillOrder(
+        group_id=group.group_id, epoch=group.epoch, nonce=bytes(32), moment=NOW, expires=NOW + 600
+    )
+    name = drill.digest.hex()[:16]
+
+    async def use(agent: RunningServer) -> None:
+        answer = await agent.ask("POST", "/v1/drill", drill.to_bytes())
+        assert (answer.status, answer.json["ticket"]) == (202, name)
+        shown = await order(agent, Command(name=SHOW, ticket=name))
+        assert (shown["purpose"], shown["content"].encode()) == ("drill", drill.to_bytes())
+        yes = {"ticket": name, "request": drill.digest}
+        with pin() as pipe:
+            assert await refusal(agent, approve(**yes, typed=("yes",)), pipe) == "E_CONFIRM"
+            assert await refusal(agent, approve(**yes, typed=TYPED), pipe) == "E_CONFIRM"
+            assert (await order(agent, approve(**yes, typed=("drill",)), pipe))["state"] == "done"
+        assert (await poll(agent, name)).json == {"order": "00" * 32}
+        assert (holder.pins, holder.signed) == ([b"1234"], [])
+
+    uids = frozenset({UID})
+    run(holder, use, peers={"status": uids, "sign": frozenset(), "drill": uids})
 
 
 def test_the_other_commands(holder: AttendedCustodian) -> None:

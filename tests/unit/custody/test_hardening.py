@@ -140,3 +140,36 @@ def test_lower_limits_stay_as_they_are() -> None:
         "resource.getrlimit(resource.RLIMIT_FSIZE)[1])",
     )
     assert said == "0 100 1000\n"
+
+
+@pytest.mark.case("H3", "memory lock granted under a finite limit that binds: given back")
+@pytest.mark.parametrize("binds", [True, False])
+def test_a_lock_that_would_make_allocations_fail_is_given_back(
+    monkeypatch: pytest.MonkeyPatch, binds: bool
+) -> None:
+    from signer.custody.worker import hardening
+
+    calls = []
+
+    class Libc:
+        def mlockall(self, flags: int) -> int:
+            calls.append("lock")
+            return 0
+
+        def munlockall(self) -> int:
+            calls.append("unlock")
+            return 0
+
+    class Map:
+        def __init__(self, *_: object, **__: object) -> None:
+            if binds:
+                raise OSError
+
+        def close(self) -> None:
+            calls.append("close")
+
+    monkeypatch.setattr("resource.getrlimit", lambda kind: (0, 64 * 1024 * 1024))
+    monkeypatch.setattr("resource.setrlimit", lambda kind, limits: None)
+    monkeypatch.setattr("mmap.mmap", Map)
+    assert hardening._lock_memory(Libc()) is not binds  # type: ignore[arg-type]
+    assert calls == (["lock", "unlock"] if binds else ["lock", "close"])
