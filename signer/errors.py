@@ -40,7 +40,7 @@
     │   ├─ ProvenanceError        7   E_PROVENANCE
     │   ├─ AnchorError            7   E_ANCHOR                  the journal's anchor on the token
     │   ├─ MechanismError         7   E_MECHANISM
-    │   └─ PinError               7   E_PIN  E_PIN_EMPTY  E_PIN_LENGTH  E_PIN_REFUSED
+    │   └─ PinError               7   E_PIN  E_PIN_EMPTY  E_PIN_LENGTH  E_PIN_REFUSED  E_PIN_SERIAL
     │       ├─ PinLockedError     7   E_PIN_LOCKED
     │       └─ PinFinalTryError   7   E_PIN_FINAL_TRY
     └─ JournalError               8   E_JOURNAL  E_JOURNAL_EMPTY  E_ROLLBACK  E_ANCHOR

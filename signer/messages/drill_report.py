@@ -17,7 +17,6 @@ from signer.messages.group_id import MAX_EPOCH
 from signer.p256 import POINT_BYTES
 from signer.strict import MAX_INTEGER, Fields, canonical, parse_object
 from signer.threshold.params import MAX_HOLDERS, ShareIndex
-from signer.threshold.partial import verify_hashed_partial
 
 PAYLOAD_TYPE = "application/vnd.signer.drill-report.v1+json"
 MAX_BYTES = 8 * 1024  # of a payload
@@ -55,6 +54,8 @@ class Drilled:
         Raises:
             InputError: E_PARTIAL_ENCODING, E_PARTIAL_SUBGROUP or E_PARTIAL_INVALID.
         """
+        from signer.threshold.partial import verify_hashed_partial  # an agent at rest is spared it
+
         try:
             return verify_hashed_partial(key, order.point, self.partial)
         except InputError as error:

@@ -90,10 +90,12 @@ def test_an_agent_signs_and_holds_no_secret(pool: Pool) -> None:
     assert "_pkcs11" not in maps
     assert (mode(holder.socket), mode(holder.socket.parent)) == (0o660, 0o750)
     assert (mode(holder.journal), mode(holder.journal.parent)) == (0o600, 0o700)
-    assert [event["event"] for event in events(holder)] == ["listening", "worker_done", "signed"]
+    names = [event["event"] for event in events(holder) if event["event"] != "token_state"]
+    assert names == ["journal_anchor", "listening", "worker_done", "signed"]
     done = pool.run("agent", "status", holder.socket, "--json")
     assert summary(done)["journal"] == {
-        "sequence": 3, "head": json.loads(holder.journal.read_text().splitlines()[-1])["head"],
+        "sequence": 4, "head": json.loads(holder.journal.read_text().splitlines()[-1])["head"],
+        "anchor": "token", "state": "verified",
     }  # fmt: skip
 
 
@@ -129,7 +131,8 @@ def test_an_idle_agent_stops_at_once(pool: Pool, signal_name: str) -> None:
         assert holder.agent.wait(10) == 0
         assert time.monotonic() - started < 3
     assert not holder.socket.exists()
-    assert [event["event"] for event in events(holder)] == ["listening", "stopping", "stopped"]
+    names = [event["event"] for event in events(holder) if event["event"] != "token_state"]
+    assert names == ["journal_anchor", "listening", "stopping", "stopped"]
     pool.start_agent(holder)
     assert ask(holder, request_of(pool, 1)).denied == ()
 
@@ -150,7 +153,7 @@ def test_a_batch_under_way_is_finished_before_the_end(pool: Pool) -> None:
     client.join(5)
     assert len(replies) == 1
     assert all(replies[0].partials)
-    assert records(holder) == ["OPENED", "INTENT", "RELEASED"]
+    assert records(holder) == ["OPENED", "POLICY", "INTENT", "RELEASED"]
     assert not holder.socket.exists()
     with pytest.raises(AgentError):
         ask(holder, request)
@@ -251,7 +254,7 @@ def test_a_caller_who_is_not_listed_is_denied(pool: Pool) -> None:
     pool.start_agent(holder, peers=f"{{status: [{uid}], sign: [{uid + 1}]}}")
     assert code_of(holder, request_of(pool, 1)) == "E_PEER"
     pool.run("agent", "status", holder.socket)
-    assert records(holder) == ["OPENED"]
+    assert records(holder) == ["OPENED", "POLICY"]
 
 
 # PINs and tokens
@@ -266,7 +269,7 @@ def test_a_wrong_pin_is_tried_once(pool: Pool) -> None:
     request = request_of(pool, 1)
     for _ in range(3):
         assert code_of(holder, request) == "E_PIN_REFUSED"
-    assert records(holder) == ["OPENED", "INTENT", "FAILED"]
+    assert records(holder) == ["OPENED", "POLICY"]
     listed = pool.run("token", "list", "--json", holder=holder)
     states = {row["pin_state"] for row in summary(listed)["tokens"] if row["initialized"]}
     assert states == {"low"}
@@ -297,7 +300,7 @@ def test_a_bad_pin_file_is_the_agents_trouble(pool: Pool) -> None:
 @pytest.mark.case("T4", "token gone, and back")
 def test_a_token_may_go_and_come_back(pool: Pool) -> None:
     holder = pool.holders[0]
-    pool.start_agent(holder)
+    pool.start_agent(holder, probe_seconds="1")
     request = request_of(pool, 1)
     tokens = holder.token.folder / "tokens"
     tokens.rename(tokens.with_name("pocket"))
@@ -306,6 +309,10 @@ def test_a_token_may_go_and_come_back(pool: Pool) -> None:
     assert asyncio.run(AgentClient(holder.socket).status()).busy is False
     tokens.rmdir()
     tokens.with_name("pocket").rename(tokens)
+    deadline = time.monotonic() + 20
+    while asyncio.run(AgentClient(holder.socket).status()).document["token"]["state"] != "ready":
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
     assert ask(holder, request).denied == ()
 
 

@@ -110,7 +110,7 @@ def test_progress_is_drawn_and_wiped(pool: Pool, tmp_path: Path) -> None:
         pool.holders[0].token.environment,
     )
     assert seen.status == 0
-    assert "0 of 2  holders answered, 50 validators" in seen.screen
+    assert "0 of 2  holders answered, 50 items" in seen.screen
     assert "2 of 2" in seen.screen
     assert seen.screen.endswith("\r\x1b[2K")
     assert seen.stdout.startswith("signed 50 of 50 changes by holders 1, 2\n")

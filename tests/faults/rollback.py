@@ -96,7 +96,7 @@ class RealDesk:
 
         custodian.worker = altered
         try:
-            custodian._have_signed(self._request(), frozenset())
+            custodian._have_signed(self._request(), frozenset(), custodian._pin(None), ())
         except SignerError as error:
             return error.code
         return ""

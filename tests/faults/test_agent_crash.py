@@ -78,7 +78,7 @@ def test_a_crash_after_intent_forgets_nothing(pool: Pool) -> None:
     kill(holder)
     thread.join(10)
     assert replies == ["E_UNREACHABLE"]
-    assert records(holder) == ["OPENED", "INTENT"]
+    assert records(holder) == ["OPENED", "POLICY", "INTENT"]
     deadline = time.monotonic() + 3
     while workers_of(holder):
         assert time.monotonic() < deadline, "the worker outlived its agent"
@@ -90,7 +90,7 @@ def test_a_crash_after_intent_forgets_nothing(pool: Pool) -> None:
     assert {denial.code for denial in other.denied} == {"E_EQUIVOCATION"}
     assert not any(other.partials)
     assert all(ask(holder, request).partials)
-    assert records(holder) == ["OPENED", "INTENT", "INTENT", "RELEASED"]
+    assert records(holder) == ["OPENED", "POLICY", "INTENT", "INTENT", "RELEASED"]
 
 
 @pytest.mark.case("H1", "kill -9 at any moment of a request, again and again")

@@ -413,7 +413,7 @@ def test_an_agent_lives_through_an_unplugged_token(pool: Pool) -> None:
     assert time.monotonic() - started < 1
     assert (code, body["code"]) == (503, "E_TOKEN_ABSENT")
     assert str(pool.folder) not in json.dumps(body)
-    assert records(holder) == before == ["OPENED"]
+    assert records(holder) == before == ["OPENED", "POLICY"]
     done = pool.run("agent", "status", holder.socket)
     assert re.search(r"^token +absent since 20.* UTC: the PKCS#11 module", done.stdout, re.M)
     away.rename(tokens)

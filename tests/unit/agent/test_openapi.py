@@ -32,6 +32,8 @@ def as_json_schema(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     schema = {name: as_json_schema(entry) for name, entry in value.items() if name != "nullable"}
+    if value.get("nullable") and "type" not in schema:
+        return {"anyOf": [schema, {"type": "null"}]}
     if value.get("nullable"):
         schema["type"] = [schema["type"], "null"]
     return schema

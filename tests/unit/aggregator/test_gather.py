@@ -12,6 +12,7 @@ from signer.aggregator.outcome import Outcome, outcome_of, result_file
 from signer.aggregator.tally import Tally
 from signer.bls.scheme import verify
 from signer.errors import BadPartialsError, DeniedError, TooFewPartialsError
+from signer.messages.items import Change
 from signer.messages.reply import SignReply
 from signer.messages.request import OperatorPartial, SignRequest
 from signer.threshold.combine import combine_batch
@@ -211,7 +212,8 @@ def test_an_item_denied_by_too_many_stops_only_itself_and_asks_nobody_in_vain() 
     assert outcome.exit_status == 6
     assert [agent.asked for agent in agents] == [1, 1, 1, 0, 0]
     (item,) = outcome.unsigned
-    assert item.validator_index == 12
+    assert item.item == Change(12, item.item[1])
+    assert item.position == 1
     assert item.denials == ((1, "E_TARGET"), (2, "E_TARGET"), (3, "E_TARGET"))
     assert item.to_json()["result"] == "denied"
 

@@ -192,7 +192,7 @@ def test_the_order_of_a_desk_drill(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "make_card", made)
 
     def device(label: str) -> Device:
-        return Device(TokenChoice(profile=TOKEN.profile, label=label), Path("/run/pin"))
+        return Device(TokenChoice(profile=TOKEN.profile, label=label), SecretSource(file="/run/pin"))
 
     done = drill_at_desk(
         HOLDERS.order, HOLDERS.group.to_bytes(), b"the envelope", primary=device("p"),

@@ -25,7 +25,7 @@ def file_with(**changes: Any) -> bytes:
 
 def test_built_in_constants_are_those_that_others_publish(vectors: Callable[[str], Any]) -> None:
     published = {entry["name"]: entry for entry in vectors("networks.json")}
-    assert set(BUILT_IN) == {"mainnet", "hoodi"}
+    assert set(BUILT_IN) == {"mainnet", "sepolia", "holesky", "hoodi", "gnosis", "chiado"}
     for name, network in BUILT_IN.items():
         entry = published[name]
         assert "0x" + network.genesis_fork_version.hex() == entry["genesis_fork_version"]

@@ -79,7 +79,7 @@ def test_the_digest_covers_every_other_field(name: str) -> None:
         {"signing_root": "00" * 32},
         {"domain": "0a000000" + "00" * 28},
         {"type": "signer-reply"},
-        {"version": 2},
+        {"version": 1},
         {"version": True},
         {"version": "1"},
         {"kind": "voluntary_exit"},
