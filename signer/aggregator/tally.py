@@ -118,11 +118,7 @@ class Tally:
         """Return the positions that more answers could still get signed."""
         denials = self.denials()
         spare = self.group.threshold.n - self.need
-        return [
-            position
-            for position in self.unsigned()
-            if len(denials.get(position, ())) <= spare
-        ]
+        return [position for position in self.unsigned() if len(denials.get(position, ())) <= spare]
 
     def wanted(self, index: ShareIndex) -> bool:
         """Tell whether another source of `index` could bring a partial that is not there yet."""

@@ -183,9 +183,7 @@ def _tell(printer: Printer, outcome: Outcome, group: GroupFile) -> None:
         printer.note(f"{what}: {failure.code}: {failure.message}")
     for item in outcome.unsigned[:20]:
         reasons = ", ".join(f"holder {index} {code}" for index, code in item.denials)
-        printer.note(
-            f"not signed: {item.name}: {reasons or 'too few partials'}"
-        )
+        printer.note(f"not signed: {item.name}: {reasons or 'too few partials'}")
     if len(outcome.unsigned) > 20:
         printer.note(f"not signed: {len(outcome.unsigned) - 20} more items; see --json")
 

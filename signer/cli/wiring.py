@@ -38,8 +38,13 @@ def pin_choice(
     Raises:
         UsageError: several sources, or the last try to be spent with nobody there.
     """
-    given = [option for option, value in (("--pin-file", pin_file), ("--pin-fd", pin_fd),
-             ("--pinentry", pinentry), ("--pin-pad", pin_pad or None)) if value is not None]  # fmt: skip
+    sources = {
+        "--pin-file": pin_file,
+        "--pin-fd": pin_fd,
+        "--pinentry": pinentry,
+        "--pin-pad": pin_pad or None,
+    }
+    given = [option for option, value in sources.items() if value is not None]
     if len(given) > 1:
         raise UsageError(f"give one of {', '.join(given)}")
     if final_try and (pin_file is not None or pin_fd is not None):

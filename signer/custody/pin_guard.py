@@ -1,9 +1,9 @@
-"""What the agent remembers of PINs, without ever seeing one: which were refused, and whose they are.
+"""What the agent remembers of PINs, without seeing one: which were refused, and for which token.
 
 A token locks after a few wrong PINs. An agent whose PIN file is wrong would spend them all on the
 next requests, and whoever may ask could make it. So a source that was refused is not used again
-until it changes (a file is written anew) or a person says so, also after a restart. And a PIN is for
-one token: with the first success the source is bound to that token's serial number.
+until it changes (a file is written anew) or a person says so, also after a restart. And a PIN is
+for one token: with the first success the source is bound to that token's serial number.
 
 A PIN that a person gives at this moment is never held back: he is there.
 """

@@ -82,12 +82,12 @@ def test_pin_files_that_are_none_are_refused(pool: Pool, tmp_path: Path) -> None
         (secret(tmp_path / "empty", ""), "E_PIN_EMPTY", 7),
         (secret(tmp_path / "newline", "\n"), "E_PIN_EMPTY", 7),
         (secret(tmp_path / "short", "123"), "E_PIN_LENGTH", 7),
-        (tmp_path / "absent", "E_SECRET_FILE", 1),
-        (secret(tmp_path / "open", "demo-1234", 0o644), "E_SECRET_FILE", 1),
-        (link, "E_SECRET_FILE", 1),
-        (tmp_path, "E_SECRET_FILE", 1),
-        (secret(tmp_path / "long", "1" * 300), "E_SECRET_FILE", 1),
-        (secret(tmp_path / "nul", b"12\x0034"), "E_SECRET_FILE", 1),
+        (tmp_path / "absent", "E_SECRET_FILE", 7),
+        (secret(tmp_path / "open", "demo-1234", 0o644), "E_SECRET_FILE", 7),
+        (link, "E_SECRET_FILE", 7),
+        (tmp_path, "E_SECRET_FILE", 7),
+        (secret(tmp_path / "long", "1" * 300), "E_SECRET_FILE", 7),
+        (secret(tmp_path / "nul", b"12\x0034"), "E_SECRET_FILE", 7),
     ):
         refused(pool, code, status, "token", "setup", "--token", "holder-1",
                 "--pin-file", file, holder=holder)  # fmt: skip

@@ -116,16 +116,12 @@ def test_a_liar_is_named_and_the_result_is_written(pool: Pool, tmp_path: Path) -
     try:
         agents = [liar_socket(pool.holders[0]), *(holder.socket for holder in pool.holders[1:])]
         done = pool.sign(pool.request([29, 30], name="liar.json"), tmp_path / "a", agents=agents)
-        assert [(c["index"], c["code"]) for c in summary(done)["culprits"]] == [
-            (1, "E_WITNESS")
-        ]
+        assert [(c["index"], c["code"]) for c in summary(done)["culprits"]] == [(1, "E_WITNESS")]
         assert verify_file(only_file(tmp_path / "a")) == 2
         request = pool.request([31], name="liar2.json")
         done = pool.sign(request, tmp_path / "b", agents=agents[:3], expect=5)
         assert summary(done)["error"]["code"] == "E_BAD_PARTIALS"
-        assert [(c["index"], c["code"]) for c in summary(done)["culprits"]] == [
-            (1, "E_WITNESS")
-        ]
+        assert [(c["index"], c["code"]) for c in summary(done)["culprits"]] == [(1, "E_WITNESS")]
         assert not list((tmp_path / "b").glob("*.json"))
     finally:
         liar.terminate()

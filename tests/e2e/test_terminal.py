@@ -113,6 +113,6 @@ def test_progress_is_drawn_and_wiped(pool: Pool, tmp_path: Path) -> None:
     assert "0 of 2  holders answered, 50 items" in seen.screen
     assert "2 of 2" in seen.screen
     assert seen.screen.endswith("\r\x1b[2K")
-    assert seen.stdout.startswith("signed 50 of 50 changes by holders 1, 2\n")
+    assert seen.stdout.startswith("signed 50 of 50 items by holders 1, 2\n")
     quiet = pool.sign(pool.request([99], name="quiet.json"), tmp_path)
     assert quiet.stderr == ""

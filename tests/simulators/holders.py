@@ -66,7 +66,8 @@ def sign_with(
 ) -> bytes:
     """Return r ‖ s over the payload, as a token would."""
     signed = pre_authentication_encoding(payload_type, payload)
-    r, s = utils.decode_dss_signature(key.sign(signed, ec.ECDSA(hashes.SHA256(), deterministic_signing=True)))
+    algorithm = ec.ECDSA(hashes.SHA256(), deterministic_signing=True)
+    r, s = utils.decode_dss_signature(key.sign(signed, algorithm))
     return r.to_bytes(32) + s.to_bytes(32)
 
 
@@ -247,8 +248,6 @@ class SimulatedAgent:
             group_id=request.group_id,
             epoch=request.epoch,
             index=ShareIndex(self.answers_as or self.claims or self.index),
-            partials=tuple(
-                None if p in denied else partial for p, partial in enumerate(partials)
-            ),
+            partials=tuple(None if p in denied else partial for p, partial in enumerate(partials)),
             denied=tuple(Denial(p, "E_TARGET", "not allowed") for p in denied),
         )

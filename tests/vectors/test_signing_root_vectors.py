@@ -9,8 +9,8 @@ from signer.bls.encoding import PublicKey, Signature
 from signer.bls.scalar import SecretScalar
 from signer.bls.scheme import sign, verify
 from signer.messages.address import ExecutionAddress
-from signer.messages.result_files import signed_changes_file
 from signer.messages.networks import MAINNET
+from signer.messages.result_files import signed_changes_file
 from signer.messages.signing_root import (
     BLSToExecutionChange,
     bls_to_execution_change_domain,

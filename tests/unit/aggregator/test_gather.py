@@ -212,7 +212,8 @@ def test_an_item_denied_by_too_many_stops_only_itself_and_asks_nobody_in_vain() 
     assert outcome.exit_status == 6
     assert [agent.asked for agent in agents] == [1, 1, 1, 0, 0]
     (item,) = outcome.unsigned
-    assert item.item == Change(12, item.item[1])
+    assert isinstance(item.item, Change)
+    assert item.item.validator_index == 12
     assert item.position == 1
     assert item.denials == ((1, "E_TARGET"), (2, "E_TARGET"), (3, "E_TARGET"))
     assert item.to_json()["result"] == "denied"
@@ -344,7 +345,9 @@ def test_the_operators_own_partials_count() -> None:
     operator = OperatorPartial(ShareIndex(4), tuple(POOL.partials(4, REQUEST)))
     reply = SignReply.of_operator(REQUEST, operator)
     agents = POOL.agents()[:2]
-    _, outcome = gather(agents, prepared=lambda tally: bool(tally.add("request", reply, operator=True)))
+    _, outcome = gather(
+        agents, prepared=lambda tally: bool(tally.add("request", reply, operator=True))
+    )
     assert outcome.signers == (1, 2, 4)
 
 

@@ -16,6 +16,7 @@ from signer.custody.custodian import module_environment
 from signer.custody.jobs.shares import SignBatch
 from signer.custody.jobs.sources import SecretSource
 from signer.errors import JournalError, PinError, SignerError, WorkerError
+from signer.messages.items import changes_of
 from signer.messages.reply import SignReply
 from signer.policy.policy import NEVER, Policy
 from tests.simulators.desk import SimulatedDesk
@@ -310,7 +311,7 @@ def test_no_sequence_signs_two_addresses_for_a_validator(
     unsealed: set[tuple[int, Any]] = set()
 
     def note(job: SignBatch) -> None:
-        items = asked.items
+        items = changes_of(asked.items)
         unsealed.update(item for p, item in enumerate(items) if p not in job.skip)
 
     desk.worker.before = note

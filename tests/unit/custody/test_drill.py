@@ -11,6 +11,7 @@ from signer.custody.drill import require_drilled
 from signer.custody.jobs import Job, open_order, order_bytes
 from signer.custody.jobs.drilling import RunDrill, SealToCard
 from signer.custody.jobs.sources import SecretSource, TokenChoice
+from signer.custody.orders import KeysMade
 from signer.errors import (
     DeniedError,
     InputError,
@@ -185,14 +186,15 @@ def test_the_order_of_a_desk_drill(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def made(token: TokenChoice, pin_file: Path | None, *rest: Any) -> Any:
         asked.append(("card" if rest else "set up", str(token.label)))
-        return HOLDERS.group.card_of(2) if rest else module.KeysMade(made=(), present=())
+        return HOLDERS.group.card_of(2) if rest else KeysMade(made=(), present=())
 
     monkeypatch.setattr(module, "_hire", hire)
     monkeypatch.setattr(module, "set_up_token", made)
     monkeypatch.setattr(module, "make_card", made)
 
     def device(label: str) -> Device:
-        return Device(TokenChoice(profile=TOKEN.profile, label=label), SecretSource(file="/run/pin"))
+        pin = SecretSource(file="/run/pin")
+        return Device(TokenChoice(profile=TOKEN.profile, label=label), pin)
 
     done = drill_at_desk(
         HOLDERS.order, HOLDERS.group.to_bytes(), b"the envelope", primary=device("p"),

@@ -205,10 +205,18 @@ def test_no_bytes_do_more_than_be_refused(raw: bytes) -> None:
         parse_order(raw)
 
 
+SOURCE_FIELDS = {
+    "file", "credential", "descriptor", "terminal", "pipe", "pinentry", "pad", "display", "serial",
+    "final_try",
+}  # fmt: skip
+
+
 def test_an_order_holds_no_secret() -> None:
     """Sources are paths and descriptors; there is no field that could carry a PIN or a key."""
     sources = {"pin", "mnemonic", "passphrase", "password"}
     for job in JOBS:
         for name, value in json.loads(order_bytes(job)).items():
             if name in sources and value is not None:
-                assert set(value) == {"file", "terminal"}
+                assert set(value) == SOURCE_FIELDS
+                texts = {k: v for k, v in value.items() if isinstance(v, str)}
+                assert all(v.startswith("/") for k, v in texts.items() if k != "serial")

@@ -66,9 +66,10 @@ def test_empty(write: Callable[..., Path], data: bytes) -> None:
 @pytest.mark.case("T2", "PIN file: 257 and 300 characters, NUL")
 @pytest.mark.parametrize("data", [b"x" * 257, b"x" * 300, b"x" * 5_000_000, b"12\x0034", b"\x00"])
 def test_pin_file_content_refused(write: Callable[..., Path], data: bytes) -> None:
-    with pytest.raises(SecretFileError, match=r"longer than 256 bytes|NUL") as caught:
+    with pytest.raises(PinError, match=r"longer than 256 bytes|NUL") as caught:
         PinFile(write(data)).read("token")
     assert "xxx" not in caught.value.line()
+    assert (caught.value.code, caught.value.exit_status) == ("E_SECRET_FILE", 7)
 
 
 def test_limit_is_an_argument(write: Callable[..., Path]) -> None:
@@ -136,7 +137,7 @@ def test_no_descriptor_is_left_open(write: Callable[..., Path], data: bytes) -> 
     path = write(data)
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(5):
-        with contextlib.suppress(SecretFileError):
+        with contextlib.suppress(PinError):
             PinFile(path).read("token").wipe()
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 

@@ -1,3 +1,4 @@
+import functools
 import json
 from dataclasses import replace
 from typing import Any
@@ -314,10 +315,9 @@ def test_a_certificate_that_contradicts_itself() -> None:
     again = true | {"drills": [drill, drill]}
     for value in (twice, again):
         raw = canonical(value)
-        call = lambda raw=raw: DrillCertificate.parse(raw, HOLDERS.group, LATER, "c")  # noqa: E731
-        assert code_of(call) == "E_DRILL"
-    call = lambda: parsed(certificate_of(HOLDERS.report(1)), NOW - 301)  # noqa: E731
-    assert code_of(call) == "E_DRILL"
+        parse = functools.partial(DrillCertificate.parse, raw, HOLDERS.group, LATER, "c")
+        assert code_of(parse) == "E_DRILL"
+    assert code_of(lambda: parsed(certificate_of(HOLDERS.report(1)), NOW - 301)) == "E_DRILL"
     for value in (true | {"drills": []}, true | {"note": ""}):
         with pytest.raises(SchemaError):
             DrillCertificate.parse(canonical(value), HOLDERS.group, LATER, "c")

@@ -49,7 +49,10 @@ def test_every_field_is_looked_at() -> None:
 @pytest.mark.case("X418", "file of no witnesses, of 101, of another version")
 def test_a_witness_file_is_bounded() -> None:
     value = json.loads(witnesses_to_bytes([SIGNED]))
-    for changes in ({"witnesses": []}, {"witnesses": value["witnesses"] * 101}, {"version": 2}):
+    wrong: tuple[dict[str, Any], ...] = (
+        {"witnesses": []}, {"witnesses": value["witnesses"] * 101}, {"version": 2}
+    )  # fmt: skip
+    for changes in wrong:
         with pytest.raises(SchemaError):
             parse_witnesses(canonical(value | changes))
     with pytest.raises(SchemaError):
