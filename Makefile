@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 OUT ?= out/demo
 STAMP := $(VENV)/.installed
 
-.PHONY: setup fmt lint test demo bench cases check
+.PHONY: setup fmt lint test demo bench cases faults fuzz check
 
 setup: $(STAMP)
 
@@ -36,6 +36,15 @@ demo: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks --out benchmarks/results.json
+
+# The long form of the fault tests: crashes, rolled-back folders, thousands of requests. Minutes.
+faults: setup
+	$(BIN)/python -m tests.faults --out faults/results.json
+
+# Ten minutes of coverage-guided fuzzing of the parsers, and schemathesis on the agent's API.
+FUZZ_SECONDS ?= 600
+fuzz: setup
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 # One line for each bad input that a test tries: its number, what it is, the test.
 cases: setup
