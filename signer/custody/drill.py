@@ -1,10 +1,10 @@
-"""What a custodian needs to order a drill, and to see that none is overdue."""
+"""What a custodian needs to order a drill and to believe its result."""
 
 from signer.custody.desk import Desk
 from signer.custody.jobs.drilling import RunDrill
 from signer.custody.jobs.sources import SecretSource, TokenChoice
-from signer.errors import DeniedError, SchemaError, WorkerError
-from signer.messages.drill import DrillOrder, is_overdue
+from signer.errors import SchemaError, WorkerError
+from signer.messages.drill import DrillOrder
 from signer.messages.drill_report import PRIMARY, DrillReport, signed_report
 from signer.messages.group_file import GroupFile
 from signer.strict import Fields
@@ -37,23 +37,3 @@ def report_of(result: Fields, order: DrillOrder, group: GroupFile, now: int) -> 
     except SchemaError as error:
         raise WorkerError(error.message) from None
     return DrillReport.open(signed, order, group, now, "worker's report")
-
-
-def require_drilled(every: int | None, last: int, now: int) -> None:
-    """Refuse real signing when the policy wants drills and the last is too long ago.
-
-    Args:
-        every: seconds, from the policy; None wants none.
-        last: Unix seconds of the journal's last DRILLED, or of its OPENED.
-        now: Unix seconds.
-
-    Raises:
-        DeniedError: code E_DRILL_OVERDUE.
-    """
-    if every is not None and is_overdue(last, every, now):
-        raise DeniedError(
-            f"this holder's last drill is {(now - last) // 86400} days ago, "
-            f"the policy wants one every {every // 86400}",
-            code="E_DRILL_OVERDUE",
-            hint="the holder runs it: signer drill run --agent",
-        )

@@ -155,14 +155,15 @@ class CrashDesk:
             return partials
 
         asked: list[int] = []
-        real_sign = signing.sign_partials
-        signing.sign_partials = computing
+        module: Any = signing
+        real_sign = module.sign_partials
+        module.sign_partials = computing
 
         def worker(job: Job, **_: object) -> Fields:
             skip: frozenset[int] = getattr(job, "skip", frozenset())
             asked[:] = [v for p, v in enumerate(sorted(validators)) if p not in skip]
-            _, fields = open_order(order_bytes(job))
-            return Fields({**signing.sign_batch(fields), "weaknesses": []}, "worker's result")
+            _, order = open_order(order_bytes(job))
+            return Fields({**signing.sign_batch(order), "weaknesses": []}, "worker's result")
 
         steps = _Steps(kill_at, self.state, self.survivor if power_cut else None, self.choose)
         ended = "bug"

@@ -23,7 +23,7 @@ def run(target: str, seconds: int, crashers: Path = CRASHERS) -> "subprocess.Com
             (Path(corpus) / f"seed-{number}").write_bytes(seed)
         crashers.mkdir(exist_ok=True)
         prefix = f"{crashers}/{target.replace(' ', '-')}-"
-        return subprocess.run(  # noqa: S603
+        return subprocess.run(
             [sys.executable, "-m", "tests.fuzz.guided", target, corpus,
              f"-max_total_time={seconds}", "-max_len=16384", "-rss_limit_mb=2048", "-timeout=20",
              f"-artifact_prefix={prefix}", "-verbosity=0", "-print_final_stats=1"],

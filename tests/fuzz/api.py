@@ -84,12 +84,19 @@ def _ask_everything(path: Path, max_examples: int) -> int:
     count = 0
     with requests.Session() as session:
         session.mount("http://", _UnixAdapter(path))
-        for result in schema.get_all_operations():
+        found: Any = schema.get_all_operations()
+        for result in found:
             operation = result.ok()
 
             @given(case=operation.as_strategy())
-            @settings(max_examples=max_examples, deadline=None, database=None, derandomize=True,
-                      phases=(Phase.generate,), suppress_health_check=list(HealthCheck))  # fmt: skip
+            @settings(
+                max_examples=max_examples,
+                deadline=None,
+                database=None,
+                derandomize=True,
+                phases=(Phase.generate,),
+                suppress_health_check=list(HealthCheck),
+            )
             def judge(case: Any) -> None:
                 nonlocal count
                 response = case.call(base_url="http://agent", session=session)

@@ -10,13 +10,13 @@ from typing import Any
 
 from signer.bls.encoding import Signature
 from signer.custody.jobs.drilling import RunDrill, SealToCard
+from signer.custody.worker.anchoring import serial_digest
 from signer.custody.worker.desk_token import session_on
 from signer.custody.worker.opening import (
     open_share,
     require_card_of,
     require_of_group,
     require_spare_card,
-    serial_digest,
 )
 from signer.errors import CardError, SealError
 from signer.hsm.keys import identity_key
@@ -60,7 +60,7 @@ def seal_to_card(fields: Fields) -> dict[str, Any]:
         raise SealError("the scratch token is one that the envelope is for", code="E_ENVELOPE")
     if not job.rehearsal:
         require_room(envelope, card.body.kex)
-    with session_on(job.token, job.pin) as session:
+    with session_on(job.token, job.pin, among=envelope.recipients) as session:
         if serial_digest(session) == card.body.serial_sha256:
             raise CardError(
                 "the card is of the very token that opens the share; a spare is another one",
@@ -95,7 +95,7 @@ def run_drill(fields: Fields) -> dict[str, Any]:
     index = require_of_group(envelope, group)
     others = tuple(Drilled.take(Fields(entry, "other device")) for entry in job.others)
     card = group.card_of(index)
-    with session_on(job.token, job.pin) as session:
+    with session_on(job.token, job.pin, among=envelope.recipients) as session:
         opened = time.monotonic()
         key, share = open_share(session, envelope, group)
         with share:
@@ -111,7 +111,7 @@ def run_drill(fields: Fields) -> dict[str, Any]:
         if job.role != PRIMARY:
             if key.public_point == card.body.kex:
                 raise CardError(f"the token given as {job.role} is the primary")
-            return _result(device, None, milliseconds)
+            return _result(session, device, None, milliseconds)
         which = f"the group file's card of share {int(index)}"
         require_card_of(session, key.public_point, card, which, _OTHER_CARD)
         body = ReportBody(
@@ -123,13 +123,16 @@ def run_drill(fields: Fields) -> dict[str, Any]:
             moment=job.moment,
         )
         report = _report(session, body, order, group)
-    return _result(device, report, milliseconds)
+    return _result(session, device, report, milliseconds)
 
 
-def _result(device: Drilled, report: DrillReport | None, milliseconds: int) -> dict[str, Any]:
+def _result(
+    session: TokenSession, device: Drilled, report: DrillReport | None, milliseconds: int
+) -> dict[str, Any]:
     return {
         "device": device.to_json(),
         "report": None if report is None else report.signed.to_json(),
+        "serial": session.token.serial,
         "unsealed_milliseconds": milliseconds,
     }
 

@@ -1,6 +1,5 @@
 """Open an envelope against the group file, and look who the token is to the share."""
 
-import hashlib
 from dataclasses import replace
 
 from signer.bls.scalar import SecretScalar
@@ -87,8 +86,3 @@ def require_card_of(session: TokenSession, kex: bytes, card: Card, which: str, h
     """
     if (card.body.kex, card.body.id_sign) != (kex, identity_key(session).public_point):
         raise CardError(f"{which} ({card.body.name}) is not of this token", hint=hint)
-
-
-def serial_digest(session: TokenSession) -> bytes:
-    """Return SHA-256 of the token's serial number, as cards have it."""
-    return hashlib.sha256(session.token.serial.encode()).digest()

@@ -35,7 +35,7 @@ def verify_share(fields: Fields) -> dict[str, Any]:
         card, which = Card.parse_file(job.card.encode(), "the spare's card"), "the spare's card"
         hint = "export it anew: signer token card"
         require_spare_card(card, group)
-    with session_on(job.token, job.pin) as session:
+    with session_on(job.token, job.pin, among=envelope.recipients) as session:
         key, share = open_share(session, envelope, group)
         share.wipe()
         require_card_of(session, key.public_point, card, which, hint)

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from signer.custody.devices import Device, drill_at_desk
-from signer.custody.drill import require_drilled
 from signer.custody.jobs import Job, open_order, order_bytes
 from signer.custody.jobs.drilling import RunDrill, SealToCard
 from signer.custody.jobs.sources import SecretSource, TokenChoice
@@ -122,18 +121,6 @@ def test_a_refused_pin_is_not_tried_again_by_a_drill(desk: SimulatedDesk) -> Non
     for _ in range(3):
         assert refusal(desk).code == "E_PIN_REFUSED"
     assert len(worker_of(desk).jobs) == 1
-
-
-# The policy's wish.
-
-
-def test_overdue_is_a_denial() -> None:
-    require_drilled(None, 0, NOW)
-    require_drilled(90, NOW - 90, NOW)
-    with pytest.raises(DeniedError) as refused:
-        require_drilled(86400 * 90, NOW - 86400 * 91, NOW)
-    assert refused.value.code == "E_DRILL_OVERDUE"
-    assert "91 days ago" in refused.value.message
 
 
 # Orders for the worker.
