@@ -29,6 +29,8 @@ def command() -> None:
               help="A certificate whose reports go into the new one.")  # fmt: skip
 @click.option("--timeout", type=click.FloatRange(1, 86400), default=60.0, show_default=True,
               help="Seconds for one agent to answer.")  # fmt: skip
+@click.option("--wait", metavar="TIME",
+              help="Time for a holder to give his PIN: 90m, 12h. Else as --timeout.")  # fmt: skip
 @click.option("--out", type=PATH, default=Path(), show_default="this folder",
               help="Folder for the certificate.")  # fmt: skip
 @json_option

@@ -36,6 +36,7 @@ def run_drill(
     envelope: Path | None,
     include: tuple[Path, ...],
     timeout: float,
+    wait: str | None,
     out: Path,
     **devices: Any,
 ) -> int:
@@ -55,7 +56,8 @@ def run_drill(
     make_folder(out)
     if envelope is None:
         _require_no_devices(devices)
-        reports, failures = _ask_agents(printer, order, pool, agents, timeout)
+        patience = timeout if wait is None else wiring.seconds(wait)
+        reports, failures = _ask_agents(printer, order, pool, agents, timeout, patience)
     else:
         reports, failures = [_at_desk(printer, order, pool, envelope, devices, now)], []
     if not reports:
@@ -104,16 +106,20 @@ def _ask_agents(
     pool: GroupFile,
     agents: tuple[Path, ...],
     timeout: float,
+    wait: float,
 ) -> tuple[list[DrillReport], list[DrillFailure]]:
     progress = Progress(printer)
     round_ = DrillRound(order, pool, time.time)
 
     def draw() -> None:
-        progress.show(len(round_.reports), pool.threshold.n, "holders drilled")
+        words = "holders drilled"
+        if round_.waiting:
+            words += f"; waiting for holder {', '.join(map(str, sorted(round_.waiting.values())))}"
+        progress.show(len(round_.reports), pool.threshold.n, words)
 
     draw()
     clients = [AgentClient(path) for path in agents]
-    asyncio.run(round_.ask(clients, seconds=timeout, on_change=draw))
+    asyncio.run(round_.ask(clients, seconds=timeout, wait=wait, on_change=draw))
     progress.end()
     for failure in round_.failures:
         known = failure.index is not None and failure.index <= pool.threshold.n

@@ -8,6 +8,7 @@ from signer.cli.printer import Printer, printable
 from signer.custody.desk import read_group
 from signer.custody.devices import Device, add_spare
 from signer.custody.jobs.sources import SecretSource
+from signer.custody.mark import carry_mark, mark_path
 from signer.errors import OutputError, UsageError
 from signer.files import read_file, write_new
 from signer.messages.card import MAX_BYTES as MAX_CARD_BYTES
@@ -33,8 +34,9 @@ def make_spare(
     spare = other_device("spare", devices, profile, module)
     if spare is None:
         raise UsageError("--spare-token or --spare-serial must say which token is the spare")
-    if out.exists():
-        raise OutputError(f"{str(out)!r} exists and is not overwritten", hint="name another file")
+    for path in (out, mark_path(out)):
+        if path.exists():
+            raise OutputError(f"{str(path)!r} exists and is not overwritten")
     pool = read_group(group)
     index, sealed = add_spare(
         pool.to_bytes(),
@@ -43,6 +45,7 @@ def make_spare(
         opener=opener,
         spare=spare,
     )
+    carry_mark(envelope, out)
     write_new(out, sealed)
     printer.result(
         {"index": index, "envelope": str(out)},

@@ -48,6 +48,18 @@ def require_marked_journal(envelope: Path, journal: Path) -> None:
         )
 
 
+def carry_mark(old: Path, new: Path) -> None:
+    """Mark envelope `new` as `old` is marked, if it is: the share has the same one journal.
+
+    Raises:
+        InputError: the mark cannot be read.
+        OutputError: it cannot be written.
+    """
+    if mark_path(old).exists():
+        raw = read_file(mark_path(old), what="journal mark", max_bytes=MAX_BYTES)
+        write_new(mark_path(new), raw, mode=0o600)
+
+
 def mark_journal(envelope: Path, journal: Path) -> bool:
     """Leave the mark, once; tell whether it is there. A read-only folder has none."""
     mark = mark_path(envelope)

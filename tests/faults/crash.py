@@ -162,7 +162,7 @@ class CrashDesk:
         def worker(job: Job, **_: object) -> Fields:
             skip: frozenset[int] = getattr(job, "skip", frozenset())
             asked[:] = [v for p, v in enumerate(sorted(validators)) if p not in skip]
-            _, order = open_order(order_bytes(job))
+            order = open_order(order_bytes(job))[1]
             return Fields({**signing.sign_batch(order), "weaknesses": []}, "worker's result")
 
         steps = _Steps(kill_at, self.state, self.survivor if power_cut else None, self.choose)

@@ -1,13 +1,14 @@
 """Holders who drill in memory: software identity keys, real reports."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from signer.aggregator.drill import DrillRound
 from signer.bls.scalar import SecretScalar
 from signer.client import AgentStatus
 from signer.errors import AgentError
@@ -128,7 +129,10 @@ class DrillingAgent:
     fault: Exception | None = None
     answers_as: int | None = None
     dead: bool = False
+    waits: DrillRound | None = None  # waits for its holder in this round, then answers
     tamper: Callable[[SignedFile], SignedFile] = lambda signed: signed
+
+    seen_waiting: dict[str, int] = field(default_factory=dict, init=False)
 
     def __str__(self) -> str:
         return f"agent-{self.index}"
@@ -139,7 +143,12 @@ class DrillingAgent:
         raw = {"group": self.holders.group.group_id.hex(), "epoch": self.holders.group.epoch}
         return simulated_status(raw, self.index)
 
-    async def drill(self, order: DrillOrder, *, seconds: float) -> SignedFile:
+    async def drill(
+        self, order: DrillOrder, *, seconds: float, wait: float, on_waiting: Callable[[str], None]
+    ) -> SignedFile:
+        if self.waits:
+            on_waiting("0123456789abcdef")
+            self.seen_waiting = dict(self.waits.waiting)
         if self.fault is not None:
             raise self.fault
         return self.tamper(self.holders.signed(self.answers_as or self.index, order))

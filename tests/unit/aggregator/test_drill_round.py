@@ -15,7 +15,7 @@ HOLDERS = DrillPool()
 
 def asked(agents: Sequence[DrillingAgent]) -> DrillRound:
     drill = DrillRound(HOLDERS.order, HOLDERS.group, lambda: NOW + 120)
-    asyncio.run(drill.ask(agents, seconds=5))
+    asyncio.run(drill.ask(agents, seconds=5, wait=5))
     return drill
 
 
@@ -65,12 +65,27 @@ def test_a_wrong_share_is_named() -> None:
 
 def test_an_agent_of_another_group_is_not_asked() -> None:
     drill = DrillRound(HOLDERS.order, replace(HOLDERS.group, epoch=2), lambda: NOW)
-    asyncio.run(drill.ask(agents()[:1], seconds=5))
+    asyncio.run(drill.ask(agents()[:1], seconds=5, wait=5))
     assert drill.reports == {}
     assert "another group or epoch" in drill.failures[0].message
 
 
 def test_a_report_dated_later_than_now_does_not_count() -> None:
     drill = DrillRound(HOLDERS.order, HOLDERS.group, lambda: NOW - 301)
-    asyncio.run(drill.ask(agents()[:1], seconds=5))
+    asyncio.run(drill.ask(agents()[:1], seconds=5, wait=5))
     assert [failure.code for failure in drill.failures] == ["E_DRILL"]
+
+
+def test_who_waits_for_his_holder_is_shown_until_he_answers() -> None:
+    drill = DrillRound(HOLDERS.order, HOLDERS.group, lambda: NOW + 120)
+    first, second = agents()[:2]
+    second.waits = drill
+    changes: list[dict[str, int]] = []
+    asyncio.run(
+        drill.ask([first, second], seconds=5, wait=5,
+                  on_change=lambda: changes.append(dict(drill.waiting)))
+    )  # fmt: skip
+    assert second.seen_waiting == {"agent-2": 2}
+    assert {"agent-2": 2} in changes
+    assert drill.waiting == {}
+    assert sorted(drill.reports) == [1, 2]

@@ -4,12 +4,12 @@ import os
 import stat
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from signer.errors import PinError
-from signer.hsm import pin as module
-from signer.hsm import pinentry
+from signer.hsm import pin, pinentry
 from signer.hsm.pin import PinCredential, PinDescriptor, PinFile, PinPad, PinPipe
 from signer.hsm.pinentry import PinEntry
 from signer.secret import SecretBytes
@@ -91,6 +91,7 @@ def test_the_buffer_is_wiped_whatever_comes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wiped: list[bytes] = []
+    module: Any = pin
     real = module.wipe_buffer
 
     def watch(buffer: bytearray) -> None:
