@@ -55,7 +55,7 @@ def open_share(
     with unseal_share(envelope, expected, key.public_point, key.ecdh) as plain:
         share = SecretShare(index, SecretScalar.from_big_endian(plain))
     try:
-        pass
+        share.verify(group.vector)
     except BaseException:
         share.wipe()
         raise
