@@ -82,8 +82,8 @@ def report(result: dict[str, object]) -> None:
     step(6, f"{result['signed']} changes signed by {signers}")
     for culprit in entries(result["culprits"]):
         name = NAMES[int(str(culprit["index"])) - 1]
-        print(f"     named: {name}, share {culprit['index']}: his partials do not verify "
-              f"under his public share ({culprit['code']})")  # fmt: skip
+        print(f"     named: {name}, share {culprit['index']}: what his agent's socket gave is "
+              f"not what his token signed ({culprit['code']})")  # fmt: skip
     for failure in entries(result["failed"]):
         place = Path(str(failure["agent"])).parts[-3]
         print(f"     no answer: the agent of {place} ({failure['code']})")

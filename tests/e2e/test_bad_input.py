@@ -222,7 +222,7 @@ def test_envelopes_that_do_not_belong_are_refused(pool: Pool, tmp_path: Path) ->
     flipped = f"{int(value['slots'][0]['ciphertext'][:2], 16) ^ 1:02x}"
     other = json.loads(pool.holders[1].envelope.read_text())
     for path, code, status in (
-        (pool.holders[1].envelope, "E_ENVELOPE", 7),
+        (pool.holders[1].envelope, "E_TOKEN_KEY", 7),
         (changed("index", index=2), "E_ENVELOPE", 7),
         (changed("index9", index=9), "E_ENVELOPE", 7),
         (changed("epoch", epoch=2), "E_ENVELOPE", 7),

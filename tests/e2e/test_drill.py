@@ -219,11 +219,11 @@ def test_a_certificate_that_does_not_hold(pool: Pool, tmp_path: Path) -> None:
     value["drills"][0]["order"]["nonce"] = "00" * 32
     false = tmp_path / "false.json"
     false.write_text(json.dumps(value))
-    for command in (["verify", false], ["status", true, false]):
+    commands: list[list[str | Path]] = [["verify", false], ["status", true, false]]
+    for command in commands:
         done = pool.run("drill", *command, "--group", pool.group, "--json", expect=1)
         assert code(done) == "E_DRILL"
-    more = ["--include", false]
-    assert code(drill(pool, ada, tmp_path / "a", *more, expect=1)) == "E_DRILL"
+    assert code(drill(pool, ada, tmp_path / "a", "--include", false, expect=1)) == "E_DRILL"
 
     cards = [part for holder in pool.holders for part in ("--card", holder.card)]
     for network, expected in (("hoodi", "E_DRILL"), ("mainnet", "E_PARTIAL_INVALID")):
