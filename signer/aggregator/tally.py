@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from signer.bls.encoding import Signature
+from signer.bls.scheme import hash_to_g2, verify_batch
+from signer.errors import InputError
 from signer.messages.dsse import key_id_of
 from signer.messages.group_file import GroupFile
 from signer.messages.reply import Denial, SignReply
@@ -18,6 +20,7 @@ from signer.messages.request import SignRequest
 from signer.messages.witness import Witness
 from signer.threshold.combine import combine_batch
 from signer.threshold.params import ShareIndex
+from signer.threshold.partial import decode_partial
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +81,14 @@ class Tally:
         """Take a reply; tell whether it is one that was not there before.
 
         Partials count only under a good witness; those of the `operator`, which his own request
-        carries, need none.
+        carries, need none. A spare token signs its witness with a key that nobody else knows: its
+        partials count if every one of them verifies.
         """
         if reply.index > self.group.threshold.n:
             self.culprits.append(Culprit(reply.index, source, "E_PARTIAL_INDEX"))
             return False
-        if any(reply.partials) and not operator and not self._witnessed(source, reply, kept):
+        good = operator or self._witnessed(source, reply, kept) or self._from_a_spare(reply)
+        if any(reply.partials) and not good:
             self.culprits.append(Culprit(reply.index, source, "E_WITNESS"))
             return False
         with self._lock:
@@ -175,6 +180,25 @@ class Tally:
         if not kept and self._older_than_known(witness, id_sign):
             self.rolled_back.append((int(reply.index), source))
         return True
+
+    def _from_a_spare(self, reply: SignReply) -> bool:
+        """Tell whether a key of no holder's card witnessed it, and the partials are right."""
+        signed = reply.witness
+        if signed is None or signed.key_id in {key_id_of(point) for point in self.group.id_signs}:
+            return False
+        try:
+            witness = Witness.parse(signed.payload)
+            mine = [(p, partial) for p, partial in enumerate(reply.partials) if partial is not None]
+            signatures = [decode_partial(partial) for _, partial in mine]
+        except InputError:
+            return False
+        expected = (self.group.group_id, self.group.epoch, reply.index, self.request.digest)
+        said = (witness.group, witness.epoch, witness.index, witness.request_digest)
+        if said != expected or witness.partials_sha256 != reply.partials_digest or not mine:
+            return False
+        points = [hash_to_g2(self.roots[p]) for p, _ in mine]
+        public_share = self.group.vector.public_share(reply.index)
+        return verify_batch(public_share, points, signatures, self.random_bytes)
 
     def _older_than_known(self, witness: Witness, id_sign: bytes) -> bool:
         """Tell whether the request itself carries a witness of a later journal of this holder.

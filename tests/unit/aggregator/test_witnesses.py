@@ -76,11 +76,27 @@ def test_a_witness_is_not_altered() -> None:
     for forged in (
         replace(true.witness, signature=bytes(64)),
         replace(true.witness, payload=true.witness.payload.replace(b'"moment":18', b'"moment":19')),
-        replace(true.witness, key_id=bytes(32)),
         POOL.group.cards[0].signed,
     ):
         tally = tally_of()
         assert not tally.add("agent-1", replace(true, witness=forged))
+
+
+@pytest.mark.case("X452", "partials that a spare token witnessed: right, and with one that is not")
+def test_a_spares_partials_count_if_they_are_right() -> None:
+    true = POOL.reply(1, REQUEST)
+    assert true.witness is not None
+    spares = replace(true, witness=replace(true.witness, key_id=bytes(32)))
+    tally = tally_of()
+    assert tally.add("agent-1", spares)
+    assert names(tally) == []
+    first, second, third = true.partials
+    swapped = replace(spares, partials=(second, first, third))
+    said = POOL.witness(1, request_digest=REQUEST.digest, partials_sha256=swapped.partials_digest)
+    tally = tally_of()
+    assert not tally.add("liar", replace(swapped, witness=replace(said, key_id=bytes(32))))
+    assert not tally.add("other", replace(swapped, witness=spares.witness))
+    assert names(tally) == [(1, "liar", "E_WITNESS"), (1, "other", "E_WITNESS")]
 
 
 @pytest.mark.case("X402", "bad partials, signed by the holder himself: evidence")
