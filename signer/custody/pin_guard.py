@@ -18,7 +18,8 @@ from signer.errors import ConfigError, InputError, PinError
 from signer.files import read_file, write_over
 from signer.strict import Fields, canonical, parse_object
 
-MAX_BYTES = 4096
+MAX_BYTES = 64 * 1024
+_MOST = 8  # sources that are remembered
 _REFUSED = "the token refused this agent's PIN before; it is not tried again"
 
 
@@ -27,7 +28,7 @@ class PinGuard:
     """Keeps what it knows in the file at `path`; without one only as long as it lives."""
 
     path: Path | None = None
-    _serial: str | None = None
+    _bound: dict[str, str] = field(default_factory=dict)  # source: serial of its token
     _refused: dict[str, str | None] = field(default_factory=dict)  # source: identity of its file
 
     @classmethod
@@ -46,11 +47,14 @@ class PinGuard:
             fields = Fields(parse_object(raw, what=what, max_bytes=MAX_BYTES), what)
             fields.constant("type", "signer-pin-guard")
             fields.constant("version", 1)
-            serial = fields.take("serial")
-            entries = fields.array("refused", low=0, high=8)
+            bound = fields.array("bound", low=0, high=_MOST)
+            entries = fields.array("refused", low=0, high=_MOST)
             fields.done()
-            if serial is not None:
-                guard._serial = _text(serial, what, 64)
+            for entry in bound:
+                pair = Fields(entry, what)
+                source, serial = pair.take("source"), pair.take("serial")
+                pair.done()
+                guard._bound[_text(source, what, 4200)] = _text(serial, what, 64)
             for entry in entries:
                 refused = Fields(entry, what)
                 source, identity = refused.take("source"), refused.take("identity")
@@ -79,7 +83,9 @@ class PinGuard:
                 hint="correct it; or, if it is right, the holder runs `signer agent unlatch`",
                 code="E_PIN_REFUSED",
             )
-        return source if source.serial is not None else replace(source, serial=self._serial)
+        if source.serial is not None:
+            return source
+        return replace(source, serial=self._bound.get(source.name))
 
     def refused(self, source: SecretSource) -> None:
         """Remember that the token refused the PIN of `source`."""
@@ -89,16 +95,18 @@ class PinGuard:
 
     def accepted(self, source: SecretSource, serial: str) -> None:
         """Remember that the token with this serial took the PIN of `source`."""
-        if not source.unattended or (self._serial is not None and not self._refused):
+        if not source.unattended or (source.name in self._bound and not self._refused):
             return
-        self._serial = self._serial or serial
+        if source.name not in self._bound:
+            latest = list(self._bound.items())[1 - _MOST :]
+            self._bound = {**dict(latest), source.name: serial}
         self._refused.clear()
         self._keep()
 
     def release(self) -> None:
-        """A person looked: forget what was refused, and which token the PIN is for."""
+        """A person looked: forget what was refused, and which token a PIN is for."""
         self._refused.clear()
-        self._serial = None
+        self._bound.clear()
         self._keep()
 
     def _keep(self) -> None:
@@ -107,7 +115,9 @@ class PinGuard:
         value: dict[str, Any] = {
             "type": "signer-pin-guard",
             "version": 1,
-            "serial": self._serial,
+            "bound": [
+                {"source": source, "serial": serial} for source, serial in self._bound.items()
+            ],
             "refused": [
                 {"source": source, "identity": identity}
                 for source, identity in self._refused.items()

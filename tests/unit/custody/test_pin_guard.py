@@ -11,7 +11,7 @@ from signer.custody.pin_guard import PinGuard
 from signer.errors import ConfigError, PinError, SchemaError
 from signer.strict import Fields, canonical, parse_object
 
-EMPTY = {"type": "signer-pin-guard", "version": 1, "serial": None, "refused": []}
+EMPTY = {"type": "signer-pin-guard", "version": 1, "bound": [], "refused": []}
 
 
 @pytest.fixture
@@ -76,6 +76,8 @@ def test_a_pin_is_for_the_token_that_took_it_first(tmp_path: Path, pin: Path) ->
     for known in (guard, PinGuard.open(tmp_path / "guard.json")):
         known.accepted(source, "S2")
         assert known.ready(source).serial == "S1"
+    other = SecretSource(file=str(tmp_path / "spare-pin"))
+    assert guard.ready(other).serial is None  # another PIN is another token's
     named = SecretSource(file=str(pin), serial="S9")
     assert guard.ready(named).serial == "S9"  # the configuration's word counts
     guard.release()
@@ -87,7 +89,7 @@ def test_a_pin_is_for_the_token_that_took_it_first(tmp_path: Path, pin: Path) ->
     "content",
     [
         b"", b"{", b"[]", canonical({"type": "signer-pin-guard", "version": 2}),
-        canonical(EMPTY | {"x": 1}), canonical(EMPTY | {"serial": 5}),
+        canonical(EMPTY | {"x": 1}), canonical(EMPTY | {"bound": [5]}),
         canonical(EMPTY | {"refused": [{}]}),
     ],
 )  # fmt: skip
