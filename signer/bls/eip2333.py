@@ -25,6 +25,11 @@ def withdrawal_path(key_index: int) -> str:
     return f"m/12381/3600/{key_index}/0"
 
 
+def signing_path(index: int) -> str:
+    """Return the path of validator `index`'s signing key (EIP-2334)."""
+    return f"{withdrawal_path(index)}/0"
+
+
 def parse_path(path: str) -> tuple[int, ...]:
     """Return the steps of `path`, which is written "m/12381/3600/0/0" and in no other way.
 

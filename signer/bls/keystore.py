@@ -29,8 +29,7 @@ _MAX_SCRYPT_N = 2**20
 _MAX_SCRYPT_P = 8
 _MIN_PBKDF2_ROUNDS = 2  # one round stretches nothing: a broken tool, or a changed file
 _MAX_PBKDF2_ROUNDS = 2**24
-_WITHDRAWAL_STEPS = 4  # m/12381/3600/i/0
-_SIGNING_STEPS = 5  # m/12381/3600/i/0/0
+_KINDS = {4: "withdrawal", 5: "signing"}  # by the steps of the path (EIP-2334)
 _TEXT = r"[^\x00-\x1f]*"
 _CONTROL_CODES = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # C0, DEL, C1: EIP-2335 strips them
 
@@ -114,25 +113,30 @@ class Keystore:
         fields.done()
         return cls(kdf=kdf, checksum=digest, iv=iv, ciphertext=ciphertext, path=path, pubkey=pubkey)
 
-    def require_withdrawal_path(self) -> None:
+    def require_path(self, *, signing: bool) -> None:
         """Refuse a keystore that says it holds another kind of key. An empty path says nothing.
 
+        Args:
+            signing: whether it should be a validator's signing key and not a withdrawal key.
+
         Raises:
-            KeystoreError: the path is a signing key's, or nobody's we know (E_KEY_PATH).
+            KeystoreError: the path is another kind of key's, or nobody's we know (E_KEY_PATH).
         """
         if self.path == "":
             return
         steps = parse_path(self.path)
-        if steps[:2] == (12381, 3600) and steps[3:] == (0, 0) and len(steps) == _SIGNING_STEPS:
+        ours, other = ("signing", "withdrawal") if signing else ("withdrawal", "signing")
+        known = steps[:2] == (12381, 3600) and not any(steps[3:]) and _KINDS.get(len(steps))
+        if known == other:
             raise KeystoreError(
-                f"keystore: {self.path} is a signing key, not a withdrawal key",
+                f"keystore: {self.path} is a {other} key, not a {ours} key",
                 hint="the withdrawal key's path has no last /0; derive it from the mnemonic",
                 code="E_KEY_PATH",
             )
-        if steps[:2] != (12381, 3600) or steps[3:] != (0,) or len(steps) != _WITHDRAWAL_STEPS:
+        if known != ours:
             raise KeystoreError(
-                f"keystore: {self.path!r} is not the path of a withdrawal key",
-                hint="a withdrawal key's path is m/12381/3600/i/0",
+                f"keystore: {self.path!r} is not the path of a {ours} key",
+                hint=f"a {ours} key's path is m/12381/3600/i/0{'/0' if signing else ''}",
                 code="E_KEY_PATH",
             )
 
@@ -174,16 +178,16 @@ class Keystore:
         return scalar
 
 
-def open_keystore(raw: bytes, password: SecretBytes) -> SecretScalar:
-    """Return the withdrawal key in the keystore `raw`.
+def open_keystore(raw: bytes, password: SecretBytes, *, signing: bool = False) -> SecretScalar:
+    """Return the key in the keystore `raw`: a withdrawal key, or a validator's signing key.
 
     Raises:
         SchemaError: not a keystore.
-        KeystoreError: wrong password (E_KEYSTORE_PASSWORD), not a withdrawal key (E_KEY_PATH), or
+        KeystoreError: wrong password (E_KEYSTORE_PASSWORD), another kind of key (E_KEY_PATH), or
             a keystore that is unsafe or contradicts itself (E_KEYSTORE).
     """
     keystore = Keystore.parse(raw)
-    keystore.require_withdrawal_path()
+    keystore.require_path(signing=signing)
     return keystore.decrypt(password)
 
 

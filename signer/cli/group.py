@@ -25,14 +25,20 @@ def command() -> None:
 @click.option("--mnemonic", "ask_mnemonic", is_flag=True, help="Ask for the mnemonic here.")
 @click.option("--passphrase-file", type=PATH, help="File with the mnemonic's passphrase, 0600.")
 @click.option("--key-index", type=click.IntRange(0, 2**31 - 1),
-              help="i of the withdrawal key's path m/12381/3600/i/0; 0 if not given.")  # fmt: skip
-@click.option("--keystore", type=PATH, help="EIP-2335 keystore of the withdrawal key.")
+              help="i of the path m/12381/3600/i/0; a validator's has one more /0.")  # fmt: skip
+@click.option("--keystore", type=PATH, help="EIP-2335 keystore of the key.")
+@click.option("--role", type=click.Choice(["withdrawal", "validator"]), default="withdrawal",
+              show_default=True, help="What the key is: it decides what it may ever sign.",
+              )  # fmt: skip
 @click.option("--password-file", type=PATH, help="File with the keystore's password, mode 0600.")
 @click.option("--out", type=PATH, required=True, help="New folder for group file and envelopes.")
 @json_option
 @click.pass_obj
 def split(printer: Printer, /, **options: Any) -> None:
-    """Split an existing withdrawal key among the holders of the cards.
+    """Split an existing key among the holders of the cards.
+
+    A withdrawal key signs changes of credentials and nothing else; a validator key signs exits and
+    deposits.
 
     The key comes from a mnemonic or a keystore. It is read, split and sealed in one process that
     ends at once; the plain key is never written. Each holder gets the group file, the policy and

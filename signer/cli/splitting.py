@@ -58,6 +58,7 @@ def split_among(
     policy: Path,
     network_name: str | None,
     network_file: Path | None,
+    role: str,
     out: Path,
     **key_options: Any,
 ) -> tuple[Path, Split]:
@@ -88,7 +89,7 @@ def split_among(
             threshold=threshold,
             cards=tuple(texts),
             network=chain,
-            role="withdrawal",
+            role=role,
             policy_digest=agreed.digest,
         )
         result = split_key(job, secrets.terminals)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from signer.bls.eip2333 import derive_path, withdrawal_path
+from signer.bls.eip2333 import derive_path, signing_path, withdrawal_path
 from signer.bls.keystore import MAX_BYTES as MAX_KEYSTORE_BYTES
 from signer.bls.keystore import open_keystore
 from signer.bls.mnemonic import mnemonic_to_seed
@@ -65,7 +65,7 @@ def _key(job: SplitKey) -> SecretScalar:
         with read_secret(
             job.password, what="keystore password", max_bytes=_MAX_PASSWORD_BYTES
         ) as password:
-            return open_keystore(raw, password)
+            return open_keystore(raw, password, signing=job.role == "validator")
     if job.mnemonic is None:
         raise UsageError("a mnemonic or a keystore is needed")
     with read_secret(job.mnemonic, what="mnemonic", max_bytes=_MAX_WORDS_BYTES) as words:
@@ -77,7 +77,8 @@ def _key(job: SplitKey) -> SecretScalar:
             ) as passphrase:
                 seed = mnemonic_to_seed(words, passphrase)
     with seed:
-        return derive_path(seed, withdrawal_path(job.key_index))
+        path = signing_path if job.role == "validator" else withdrawal_path
+        return derive_path(seed, path(job.key_index))
 
 
 def _wipe(shares: Sequence[SecretShare]) -> None:
