@@ -143,7 +143,9 @@ def partial_worker_ratio(pool: Pool) -> float:
     holder = pool.holders[0]
     request = SignRequest.parse(pool.request(range(ITEMS), name="worker.json").read_bytes())
     desk = Desk.lay(pool.group, pool.policy, holder.envelope)
-    with Journal.open(holder.folder / "bench.jsonl", desk.group, desk.index) as journal:
+    # The journal that its agent will go on with: the token remembers how far it came.
+    holder.journal.parent.mkdir(mode=0o700, exist_ok=True)
+    with Journal.open(holder.journal, desk.group, desk.index) as journal:
         custodian = Custodian(
             desk=desk,
             journal=journal,
