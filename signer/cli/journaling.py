@@ -18,6 +18,7 @@ from signer.custody.orders import state_bindings
 from signer.custody.record import Record
 from signer.errors import JournalError, UsageError
 from signer.files import make_folder, read_file, write_new
+from signer.messages.address import ExecutionAddress
 from signer.messages.bindings import MAX_BYTES, Bindings, unite
 from signer.messages.dsse import SignedFile
 from signer.messages.group_file import GroupFile
@@ -227,7 +228,8 @@ def _what(row: dict[str, Any]) -> str:
 def _items(body: dict[str, Any]) -> str:
     """Name what was new in a record, shortly."""
     words = [
-        f"{_list(change['validator_indices'])} to {change['to_execution_address']}"
+        f"{_list(change['validator_indices'])} to "
+        f"{ExecutionAddress.parse(change['to_execution_address'])}"
         for change in body.get("changes", ())
     ]
     words += [
