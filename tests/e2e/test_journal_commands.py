@@ -70,7 +70,7 @@ def test_a_witness_stops_an_older_journal(worked: Pool, tmp_path: Path) -> None:
     worked.sign(worked.request([9], name="nine.json"), tmp_path / "out", agents=agents)
     worked.stop_agent(holder)
     (witnesses,) = (tmp_path / "out").glob("witnesses-*.json")
-    options = ["--config", config(holder), "--witness", witnesses]
+    options: list[str | Path] = ["--config", config(holder), "--witness", witnesses]
     assert journal(worked, "verify", *options)["witnesses"] == 1
     shutil.rmtree(holder.journal.parent)
     shutil.copytree(older, holder.journal.parent)
@@ -85,7 +85,7 @@ def test_backup_and_restore(worked: Pool, tmp_path: Path) -> None:
     holder = worked.holders[0]
     backup = tmp_path / "backup.jsonl"
     journal(worked, "export", "--config", config(holder), "--out", backup)
-    into = ["import", backup, "--config", config(holder)]
+    into: list[str | Path] = ["import", backup, "--config", config(holder)]
     assert error(worked, *into, expect=8) == "E_JOURNAL"  # the agent runs
     worked.stop_agent(holder)
     whole = holder.journal.read_bytes()
@@ -96,7 +96,7 @@ def test_backup_and_restore(worked: Pool, tmp_path: Path) -> None:
     again = worked.sign(worked.request([7], name="seven.json"), tmp_path / "out",
                         agents=[h.socket for h in worked.holders[:3]])  # fmt: skip
     assert summary(again)["signers"] == [1, 2, 3]
-    other = ["import", backup, "--config", config(worked.holders[1])]
+    other: list[str | Path] = ["import", backup, "--config", config(worked.holders[1])]
     worked.stop_agent(worked.holders[1])
     assert error(worked, *other, expect=8) == "E_JOURNAL"  # another share's
 
@@ -113,7 +113,7 @@ def test_other_holders_bindings_are_taken_over(worked: Pool, tmp_path: Path) -> 
         worked.run("journal", "export", holder.journal.parent, "--bindings", *holder.token_options,
                    "--out", out, holder=holder)  # fmt: skip
         files.append(out)
-    take = ["import", "--bindings", "--config", config(lost)]
+    take: list[str | Path] = ["import", "--bindings", "--config", config(lost)]
     assert error(worked, *take, *files[:2], expect=1) == "E_INPUT"
     assert error(worked, *take, *files[:2], files[0], expect=1) == "E_INPUT"
     assert not lost.journal.exists()
