@@ -22,7 +22,15 @@ from signer.custody.jobs.sources import SecretSource, TokenChoice
 from signer.custody.journal import Journal
 from signer.custody.pin_guard import PinGuard
 from signer.custody.worker_process import BASE_SECONDS, SECONDS_PER_ITEM, run_worker
-from signer.errors import DeniedError, JournalError, PinError, SchemaError, SignerError, WorkerError
+from signer.errors import (
+    DeniedError,
+    JournalError,
+    PinError,
+    PinFinalTryError,
+    SchemaError,
+    SignerError,
+    WorkerError,
+)
 from signer.messages.drill import DrillOrder, require_open
 from signer.messages.drill_report import DrillReport
 from signer.messages.dsse import SignedFile
@@ -142,7 +150,7 @@ class Custodian:
                     hint="the agent's configuration names no control socket to do it on",
                 )
             source = self._pin(pin)
-            self.require_token()
+            self._require_token(source)
             intent = self.journal.intent(request.digest, review.approved, asker, approved=approved)
             try:
                 work = self._have_signed(request, frozenset(review.denied), source, descriptors)
@@ -207,7 +215,7 @@ class Custodian:
             now = int(self.clock())
             require_open(order, self.desk.group, now)
             source = self._pin(pin)
-            self.require_token()
+            self._require_token(source)
             job = drill_job(self.desk, self.token, source, order, now)
             result = self._hire(job, source, descriptors, BASE_SECONDS)
             report = report_of(result, order, self.desk.group, now)
@@ -227,6 +235,14 @@ class Custodian:
                 "this agent has no PIN of its own", hint="the holder approves: signer agent pending"
             )
         return self.guard.ready(source)
+
+    def _require_token(self, source: SecretSource) -> None:
+        """Refuse while the token cannot be used; its last try is for a person to spend."""
+        try:
+            self.require_token()
+        except PinFinalTryError:
+            if not source.final_try:
+                raise
 
     def _hire(
         self, job: Job, source: SecretSource, descriptors: Sequence[int], seconds: float

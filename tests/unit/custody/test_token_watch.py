@@ -15,16 +15,24 @@ import pytest
 from signer.agent.config import AgentConfig
 from signer.client import AgentStatus
 from signer.custody import token_watch
-from signer.custody.jobs.sources import TokenChoice
+from signer.custody.jobs.sources import SecretSource, TokenChoice
 from signer.custody.jobs.watching import Poll, Sight
 from signer.custody.probe_process import ProbeProcess
 from signer.custody.token_watch import TokenState, TokenWatch
-from signer.errors import ConfigError, SchemaError, SignerError, WorkerError
+from signer.errors import (
+    ConfigError,
+    PinFinalTryError,
+    PinLockedError,
+    SchemaError,
+    SignerError,
+    WorkerError,
+)
 from signer.hsm.profile import load_profile
 from signer.strict import Fields
 from tests.simulators.desk import SimulatedDesk
 from tests.simulators.holders import SimulatedPool
 
+POOL = SimulatedPool.new()
 CHOICE = TokenChoice(profile=load_profile("softhsm2"), label="desk")
 POINT = b"\x04" + b"\x01" * 64
 READY = {
@@ -193,7 +201,26 @@ def test_a_refusal_writes_nothing_into_the_journal(tmp_path: Path, stage: Stage)
     desk.journal.close()
 
 
-POOL = SimulatedPool.new()
+@pytest.mark.case("T1", "last try left, and a person who says that it may be spent")
+def test_a_person_may_spend_the_last_try(tmp_path: Path, stage: Stage) -> None:
+    stage.plays(f"while True: asked(); say({LOCKED | {'code': 'E_PIN_FINAL_TRY'}!r})")
+    desk = SimulatedDesk(POOL, tmp_path)
+    request = POOL.request(1)
+    with stage.watch() as watch:
+        states(watch, "locked")
+        desk.custodian.require_token = watch.require
+        for source in (None, SecretSource(pad=True)):
+            with pytest.raises(PinFinalTryError):
+                desk.custodian.sign(request, 0, approved=True, pin=source)
+        assert desk.records() == ["OPENED"]
+        last = SecretSource(pad=True, final_try=True)
+        assert desk.custodian.sign(request, 0, approved=True, pin=last).denied == ()
+        stage.plays(f"while True: asked(); say({LOCKED!r})")
+        until(lambda: watch.state().code == "E_PIN_LOCKED")
+        with pytest.raises(PinLockedError):
+            desk.custodian.sign(request, 0, approved=True, pin=last)
+    assert len(desk.worker.jobs) == 1
+    desk.journal.close()
 
 
 def test_since_is_when_the_state_began_not_its_latest_reason(stage: Stage) -> None:

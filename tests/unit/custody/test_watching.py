@@ -1,6 +1,9 @@
 """What a look at a token makes of what the token shows. Tokens in memory, changed by assignment."""
 
 import contextlib
+import gc
+import signal
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,10 +12,11 @@ import pytest
 from pkcs11 import exceptions
 from pkcs11.constants import Attribute, ObjectClass, TokenFlag
 
+from signer.custody.jobs import open_order, order_bytes
 from signer.custody.jobs.sources import TokenChoice
-from signer.custody.jobs.watching import Sight
+from signer.custody.jobs.watching import Poll, Sight, WatchToken
 from signer.custody.worker import watching
-from signer.custody.worker.watching import look
+from signer.custody.worker.watching import look, watch_token
 from signer.errors import ModuleError
 from signer.hsm.profile import load_profile
 
@@ -245,3 +249,26 @@ def test_what_a_token_calls_itself_is_printable(desk: Desk, text: str) -> None:
     ours.label = text
     seen(label=text)
     seen(label="desk")
+
+
+def test_a_probe_outlives_the_last_resort_of_other_workers(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = socket.socketpair()
+    chosen = TokenChoice(profile=PROFILE, label="desk")
+    job = WatchToken(token=chosen, recipients=(OURS,), channel=theirs.detach())
+    _, fields = open_order(order_bytes(job))
+    signal.setitimer(signal.ITIMER_REAL, 60)  # as the hardening sets it
+    gc.disable()  # as every worker does
+    try:
+        with ours, ours.makefile("rb") as answers:
+            ours.sendall(Poll(None).to_line() + Poll("0002").to_line())
+            ours.shutdown(socket.SHUT_WR)
+            assert watch_token(fields) == {}
+            states = [Sight.parse(line).state for line in answers]
+        assert states == ["ready", "present"]
+        assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+        assert gc.isenabled()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        gc.enable()
