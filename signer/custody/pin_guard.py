@@ -9,6 +9,7 @@ A PIN that a person gives at this moment is never held back: he is there.
 """
 
 import os
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from signer.strict import Fields, canonical, parse_object
 
 MAX_BYTES = 64 * 1024
 _MOST = 8  # sources that are remembered
+_SERIAL = r"[^\x00\n]{1,32}"  # what an order may name; a token without one cannot be bound to
 _REFUSED = "the token refused this agent's PIN before; it is not tried again"
 
 
@@ -90,17 +92,22 @@ class PinGuard:
     def refused(self, source: SecretSource) -> None:
         """Remember that the token refused the PIN of `source`."""
         if source.unattended:
-            self._refused = {source.name: _identity(source)}
+            others = {name: was for name, was in self._refused.items() if name != source.name}
+            latest = list(others.items())[1 - _MOST :]
+            self._refused = {**dict(latest), source.name: _identity(source)}
             self._keep()
 
     def accepted(self, source: SecretSource, serial: str) -> None:
         """Remember that the token with this serial took the PIN of `source`."""
-        if not source.unattended or (source.name in self._bound and not self._refused):
+        if not source.unattended:
             return
-        if source.name not in self._bound:
+        bind = source.name not in self._bound and re.fullmatch(_SERIAL, serial) is not None
+        if not bind and source.name not in self._refused:
+            return
+        if bind:
             latest = list(self._bound.items())[1 - _MOST :]
             self._bound = {**dict(latest), source.name: serial}
-        self._refused.clear()
+        self._refused.pop(source.name, None)
         self._keep()
 
     def release(self) -> None:

@@ -260,8 +260,7 @@ def _no_echo(descriptor: int) -> Iterator[None]:
     """Turn echo off, and on again on every way out, Ctrl-C too.
 
     The keys that suspend and quit are only characters meanwhile: who suspends a prompt gets his
-    shell back, and
-    what he types there must not go to a prompt that still waits.
+    shell back, and what he types there must not go to a prompt that still waits.
     """
     before = termios.tcgetattr(descriptor)
     silent = list(before)

@@ -90,7 +90,7 @@ class _Conversation:
             size = 0
             while (length := self._read_line()) and self._line[:2] != b"OK":
                 if self._line[:2] == b"D ":
-                    size = _decode(self._line, 2, length, plain.expose())
+                    size += _decode(self._line, 2, length, plain.expose()[size:])
                 elif self._line[:3] == b"ERR":
                     raise PinError("no PIN was given: pinentry was closed", code="E_PIN_EMPTY")
             if size == 0:
@@ -135,11 +135,17 @@ class _Conversation:
 
 
 def _decode(line: bytearray, start: int, end: int, into: memoryview) -> int:
-    """Write the data of a `D` line, percent-decoded, and return how long it is."""
+    """Write the data of a `D` line, percent-decoded, and return how long it is.
+
+    Raises:
+        PinError: there is no room for it, or `%` stands before something else than two hex digits.
+    """
     size = 0
     position = start
     while position < end:
-        if line[position] == _PERCENT and position + 2 < end:
+        if size == len(into) or (line[position] == _PERCENT and position + 2 >= end):
+            raise PinError("pinentry answered in a form that is not its protocol's")
+        if line[position] == _PERCENT:
             into[size] = 16 * _digit(line[position + 1]) + _digit(line[position + 2])
             position += 3
         else:

@@ -101,7 +101,7 @@ class SignRequest:
         ordered: tuple[Item, ...] = tuple(
             item if isinstance(item, Change | Exit | Deposit) else Change(*item) for item in items
         )
-        if kind == KIND_BLS_TO_EXECUTION_CHANGE:
+        if all(isinstance(item, Change) for item in ordered):
             ordered = tuple(sorted(ordered, key=itemgetter(0)))
         require_items(kind, ordered, "request")
         return cls(

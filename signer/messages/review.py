@@ -172,7 +172,7 @@ def _table(request: SignRequest, labels: Mapping[ExecutionAddress, str] | None) 
     ]
     if not exceptions:
         yield ""
-        yield "  No exception: all of them pay to this one address."
+        yield "  All of them pay to this one address."
     for address, indices in exceptions:
         yield from _target(address, indices, labels)
 

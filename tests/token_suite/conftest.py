@@ -120,6 +120,7 @@ class FakeModule:
         self.serial = b"0001"
         self.flags = TokenFlag.TOKEN_INITIALIZED | TokenFlag.USER_PIN_INITIALIZED
         self.pin = USER_PIN.encode()
+        self.typed_on_pad = USER_PIN.encode()
         self.flags_after_refusal = TokenFlag(0)
         self.login_error: exceptions.PKCS11Error | None = None
         self.tries: list[bytes] = []
@@ -132,8 +133,8 @@ class FakeModule:
     def get_token(self) -> FakeToken:
         return FakeToken(self)
 
-    def login(self, session: int, pin: SecretBytes) -> None:
-        self.tries.append(pin.expose().tobytes())
+    def login(self, session: int, pin: SecretBytes | None) -> None:
+        self.tries.append(self.typed_on_pad if pin is None else pin.expose().tobytes())
         if self.login_error is not None:
             raise self.login_error
         if self.tries[-1] != self.pin:

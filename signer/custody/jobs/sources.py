@@ -11,7 +11,7 @@ _PATH = r"/[^\x00\n]+"
 _MAX_PATH = 4096
 DISPLAY_VARIABLES = (
     "DISPLAY",
-    "WAYLANDDISPLAY_VARIABLES",
+    "WAYLAND_DISPLAY",
     "XAUTHORITY",
     "XDG_RUNTIME_DIR",
     "GPG_TTY",
@@ -110,6 +110,8 @@ class SecretSource:
         kinds = (source.file, source.credential, source.pinentry, *source.descriptors)
         if sum(kind is not None for kind in kinds) + source.pad != 1:
             fields.fail("file", "or one other kind of source must be given, not several")
+        if source.final_try and source.unattended:
+            fields.fail("final_try", "is for a person to say, not for a source that needs nobody")
         return source
 
 

@@ -84,6 +84,44 @@ def test_a_pin_is_for_the_token_that_took_it_first(tmp_path: Path, pin: Path) ->
     assert guard.ready(source).serial is None
 
 
+@pytest.mark.case("X306", "two PIN files refused in turn: the first is still refused")
+def test_each_source_is_remembered_for_itself(tmp_path: Path, pin: Path) -> None:
+    sources = []
+    for number in range(3):
+        path = tmp_path / f"pin-{number}"
+        path.write_text("wrong\n")
+        sources.append(SecretSource(file=str(path)))
+    guard = PinGuard.open(tmp_path / "guard.json")
+    for source in sources:
+        guard.refused(source)
+    assert all(refused(guard, source) for source in sources)
+    guard.accepted(sources[2], "S1")  # says nothing about the other two
+    again = PinGuard.open(tmp_path / "guard.json")
+    assert [refused(again, source) for source in sources] == [True, True, False]
+
+
+def test_the_file_stays_one_that_is_read(tmp_path: Path) -> None:
+    guard = PinGuard.open(tmp_path / "guard.json")
+    for number in range(20):
+        guard.accepted(SecretSource(file=f"/run/pin-{number}"), f"S{number}")
+        guard.refused(SecretSource(file=f"/run/pin-{number}"))
+    again = PinGuard.open(tmp_path / "guard.json")
+    assert refused(again, SecretSource(file="/run/pin-19"))
+
+
+@pytest.mark.case("X307", "token whose serial is blank or too long: nothing to bind a PIN to")
+@pytest.mark.parametrize("serial", ["", "x" * 33, "a\nb"])
+def test_a_token_without_a_serial_is_not_bound_to(tmp_path: Path, pin: Path, serial: str) -> None:
+    source = SecretSource(file=str(pin))
+    guard = PinGuard.open(tmp_path / "guard.json")
+    guard.refused(source)
+    guard.accepted(source, serial)
+    for known in (guard, PinGuard.open(tmp_path / "guard.json")):
+        ready = known.ready(source)
+        assert ready == source
+        assert taken(ready.to_json()) == ready
+
+
 @pytest.mark.case("X302", "PIN guard file: garbage, unknown field, other version, empty")
 @pytest.mark.parametrize(
     "content",
@@ -140,7 +178,8 @@ def test_which_sources_need_nobody() -> None:
     [
         {"file": None}, {"terminal": 5}, {"pad": True}, {"pipe": -1}, {"pipe": True},
         {"file": "relative"}, {"file": "/a\nb"}, {"pin": "1234"}, {"final_try": 1},
-        {"display": {"LD_PRELOAD": "/x"}},
+        {"display": {"LD_PRELOAD": "/x"}}, {"final_try": True}, {"serial": ""},
+        {"serial": "x" * 33},
     ],
 )  # fmt: skip
 def test_a_source_is_exactly_one(changes: dict[str, Any]) -> None:

@@ -4,7 +4,14 @@ from typing import Any
 import pytest
 
 from signer.errors import NetworkError, SchemaError
-from signer.messages.networks import BUILT_IN, HOODI, MAINNET, find_network, parse_network_file
+from signer.messages.networks import (
+    BUILT_IN,
+    HOODI,
+    MAINNET,
+    Network,
+    find_network,
+    parse_network_file,
+)
 from signer.strict import canonical
 
 DEVNET: dict[str, Any] = {
@@ -115,3 +122,34 @@ def test_unknown_network_is_named_with_what_to_do() -> None:
 def test_malformed_network_files_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(SchemaError):
         parse_network_file(file_with(**changes))
+
+
+def test_ephemery_is_not_built_in_and_the_hint_says_why() -> None:
+    with pytest.raises(NetworkError) as caught:
+        find_network("ephemery")
+    assert "--network-file" in caught.value.hint
+    assert "each reset" in caught.value.hint
+    with pytest.raises(NetworkError) as other:
+        find_network("olympic")
+    assert "reset" not in other.value.hint
+
+
+@pytest.mark.case("P7", "network file with the root of any built-in network under another name")
+@pytest.mark.parametrize("known", BUILT_IN.values(), ids=lambda network: network.name)
+def test_no_built_in_chain_has_a_second_name(known: Network) -> None:
+    with pytest.raises(NetworkError, match=f"root of {known.name}"):
+        parse_network_file(
+            file_with(genesis_validators_root="0x" + known.genesis_validators_root.hex())
+        )
+
+
+@pytest.mark.parametrize(
+    ("network", "digest"),
+    [
+        (MAINNET, "0876bed44f65297ae889a5f9a0dd5ad788d7182246a715c3e04e61a21908860f"),
+        (HOODI, "966f23377187e29e98243d6ee0b0b07f15f0418fa518804e92f8f2a298d75e71"),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_digests_of_networks_stay_what_agents_have_pinned(network: Network, digest: str) -> None:
+    assert network.digest.hex() == digest
