@@ -95,7 +95,7 @@ class Journal(JournalState):
             if journal.sequence == 0:
                 body = {"version": VERSION, **owner, "epoch": group.epoch, "recovered": recovered}
                 journal._append("OPENED", body)
-                fsync_folder(path.parent)
+            fsync_folder(path.parent)  # each time: who began it may have died before he did
         except OSError as error:
             journal.close()
             raise JournalError(f"cannot open the journal {str(path)!r}: {reason(error)}") from None

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from signer.testing.pool import TEST_ADDRESS, Pool
-from tests.faults.crash import ADDRESSES, crash_schedules
+from tests.faults.crash import ADDRESSES, crash_schedules, every_call
 from tests.faults.memory import growth, log_is_calm
 from tests.faults.rollback import rollback_trials
 
@@ -29,7 +29,9 @@ def main() -> int:
         pool.split(2)
         print(f"crash schedules: {options.schedules}", flush=True)
         tally = crash_schedules(options.schedules, folder / "crashes", pool)
-        for line in tally.lost:
+        print("a death before and after every call to the system", flush=True)
+        calls = every_call(folder / "calls", pool)
+        for line in tally.lost + calls.lost:
             print(f"  LOST {line}")
         print(f"rollback trials: {options.trials}", flush=True)
         trials, detected = rollback_trials(options.trials, folder / "rollbacks")
@@ -44,8 +46,10 @@ def main() -> int:
         "crash_schedules": tally.schedules,
         "crash_killed": tally.killed,
         "crash_power_cuts": tally.power_cuts,
-        "crash_lost": len(tally.lost),
-        "two_targets": len(tally.two_targets),
+        "call_schedules": calls.schedules,
+        "call_killed": calls.killed,
+        "crash_lost": len(tally.lost) + len(calls.lost),
+        "two_targets": len(tally.two_targets | calls.two_targets),
         "rollback_trials": trials,
         "rollback_detected": detected,
         "requests": options.requests,
@@ -57,7 +61,8 @@ def main() -> int:
     options.out.write_text(json.dumps(results, indent=2) + "\n")
     print(json.dumps(results, indent=2))
     good = (
-        not tally.lost and not tally.two_targets and detected == trials
+        not tally.lost and not tally.two_targets and tally.schedules >= 500
+        and not calls.lost and not calls.two_targets and detected == trials
         and memory < 5 and descriptors <= 0 and calm
     )  # fmt: skip
     return 0 if good else 1

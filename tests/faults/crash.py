@@ -7,7 +7,9 @@ request and the reply and one for each write and fsync, and at one of them the c
 
 Where the power goes as well, what was not made durable goes with it: a file keeps what it held at
 its last fsync and some beginning of what was written since, a name in a folder is there once the
-folder was fsynced. The token is another device: it keeps what it was told.
+folder was fsynced; a tail that was not may come back as zeros. A kill alone loses nothing, and
+makes nothing durable either: what a later schedule may still lose is remembered. The token is
+another device: it keeps what it was told.
 """
 
 import contextlib
@@ -17,6 +19,7 @@ import random
 import shutil
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +31,7 @@ from signer.custody.desk import Desk
 from signer.custody.jobs import Job, open_order, order_bytes
 from signer.custody.jobs.sources import SecretSource, TokenChoice
 from signer.custody.journal import Journal
-from signer.custody.worker import signing
+from signer.custody.worker import anchoring, signing
 from signer.errors import SignerError
 from signer.hsm.profile import load_profile
 from signer.messages.address import ExecutionAddress
@@ -41,6 +44,7 @@ from tests.conftest import copy_of
 NOW = 1_800_000_000
 VALIDATORS = 16  # few, so that requests meet again and again
 LIFE = 20  # schedules that one desk lives through, from its very first start
+_CALLS = ("write", "fsync", "ftruncate", "open", "unlink", "rename", "replace", "link")
 ADDRESSES = (TEST_ADDRESS, "0x52908400098527886E0F7030069857D2E4169EE7")
 _WATCHED = ("/signer/custody/", "/signer/hsm/data_objects", "/signer/sealing/", "/signer/policy/")
 
@@ -66,6 +70,8 @@ class CrashDesk:
     folder: Path
     choose: random.Random
     steps: int = 0  # of a whole schedule, measured by the first
+    calls: int = 0  # of these, before and after a call to the system; measured likewise
+    requests: set[str] = field(default_factory=set)  # digests of those that partials were made for
     computed: dict[int, set[str]] = field(default_factory=dict)  # every partial that ever was
 
     def __post_init__(self) -> None:
@@ -74,6 +80,7 @@ class CrashDesk:
         self.state = self.folder / "state"
         self.state.mkdir(mode=0o700)
         self.survivor = self.folder / "survivor"
+        self.platter = Platter(self.folder / "platter", self.state)
         self.account = self.folder / "account.jsonl"
 
     @property
@@ -85,16 +92,29 @@ class CrashDesk:
         """Lay the desk."""
         return Desk.lay(self.pool.group, self.pool.policy, self.holder.envelope)
 
-    def run(self, tally: Tally, *, kill_at: int | None, power_cut: bool) -> None:
-        """Carry out one schedule and hold what is left against what must be."""
+    def run(
+        self, tally: Tally, *, kill_at: int | None, power_cut: bool, calls_only: bool = False
+    ) -> None:
+        """Carry out one schedule and hold what is left against what must be.
+
+        Args:
+            tally: where to count it.
+            kill_at: the step to die at, from 1; None lives.
+            power_cut: whether the power goes with it.
+            calls_only: count the calls to the system alone.
+        """
         validators = self.choose.sample(range(VALIDATORS), self.choose.choice((1, 1, 2, 5)))
         address = self.choose.choice(ADDRESSES)
         shutil.rmtree(self.survivor, ignore_errors=True)
         self.account.write_bytes(b"")
-        self._in_child(lambda: self._live(validators, address, kill_at, power_cut))
+        steps = Steps(
+            kill_at, self.platter, self.survivor if power_cut else None, self.choose, calls_only
+        )
+        self._in_child(lambda: self._live(validators, address, steps))
         if self.survivor.exists():
             shutil.rmtree(self.state)
             self.survivor.rename(self.state)
+            self.platter.take_all()
             tally.power_cuts += 1
         entries = [json.loads(line) for line in self.account.read_text().splitlines()]
         tally.schedules += 1
@@ -102,27 +122,47 @@ class CrashDesk:
         tally.signed += any(entry.get("ended") == "signed" for entry in entries)
         for entry in entries:
             self.steps = max(self.steps, entry.get("steps", 0))
+            self.calls = max(self.calls, entry.get("calls", 0))
+            self.requests |= {entry["request"]} if "request" in entry else set()
             for validator, target in entry.get("computed", []):
                 self.computed.setdefault(validator, set()).add(target)
             if "ended" in entry:
                 tally.ends[entry["ended"]] = tally.ends.get(entry["ended"], 0) + 1
-            if entry.get("ended") in ("E_ROLLBACK", "E_ANCHOR", "E_JOURNAL", "bug"):
+            if entry.get("ended", "signed") not in ("signed", "denied"):
                 tally.lost.append(f"schedule {tally.schedules}: {entry}")
         tally.two_targets |= {v for v, targets in self.computed.items() if len(targets) > 1}
         tally.lost += self._missing(tally.schedules)
 
     def _missing(self, number: int) -> list[str]:
-        """Start again, and say what is not as it must be."""
+        """Start again, in a child as always, and say what is not as it must be."""
+        self.account.write_bytes(b"")
+        steps = Steps(None, self.platter, None, self.choose, calls_only=True)
+        self._in_child(lambda: self._restart(steps))
+        said = [json.loads(line)["wrong"] for line in self.account.read_text().splitlines()]
+        if not said:
+            return [f"schedule {number}: the restart died"]
+        return [f"schedule {number}: {what}" for what in said[0]]
+
+    def _restart(self, steps: "Steps") -> None:
+        """Be an agent that starts: read the journal, hold it against the token's anchor."""
+        os.environ["SOFTHSM2_CONF"] = str(self.holder.token.config)
+        account = os.open(self.account, os.O_WRONLY | os.O_APPEND)
+        wrong = []
         desk = self.papers()
         try:
-            with self._journal(desk) as journal:
-                return [
-                    f"schedule {number}: validator {validator} was signed, the journal forgot it"
+            with steps.counted(), self._journal(desk) as journal:
+                wrong = [
+                    f"validator {validator} was signed, the journal forgot it"
                     for validator, targets in self.computed.items()
                     if (bound := journal.address_of(validator)) is None or bound.wire not in targets
                 ]
+                self._custodian(desk, journal, _in_process).check_anchor()
         except SignerError as error:
-            return [f"schedule {number}: no start: {error.line()}"]
+            wrong.append(f"no start: {error.line()}")
+        records = [json.loads(line) for line in (self.state / "journal.jsonl").open()]
+        intended = {r["body"]["request"] for r in records if r["type"] == "INTENT"}
+        wrong += [f"lost INTENT of request {digest}" for digest in self.requests - intended]
+        os.write(account, json.dumps({"wrong": wrong}).encode() + b"\n")
 
     def _journal(self, desk: Desk) -> Journal:
         path = self.state / "journal.jsonl"
@@ -133,13 +173,13 @@ class CrashDesk:
         if child == 0:
             try:
                 work()
+            except BaseException:
+                traceback.print_exc()
             finally:
                 os._exit(0)
         os.waitpid(child, 0)
 
-    def _live(
-        self, validators: list[int], address: str, kill_at: int | None, power_cut: bool
-    ) -> None:
+    def _live(self, validators: list[int], address: str, steps: "Steps") -> None:
         """Be the agent: start, decide, record, sign, record, reply; or die on the way."""
         os.environ["SOFTHSM2_CONF"] = str(self.holder.token.config)
         account = os.open(self.account, os.O_WRONLY | os.O_APPEND)
@@ -151,10 +191,11 @@ class CrashDesk:
 
         def computing(*arguments: Any, **options: Any) -> Any:
             partials = real_sign(*arguments, **options)
-            tell(computed=[[validator, target.wire] for validator in asked])
+            tell(computed=[[validator, target.wire] for validator in asked], request=digests[-1])
             return partials
 
         asked: list[int] = []
+        digests: list[str] = []
         module: Any = signing
         real_sign = module.sign_partials
         module.sign_partials = computing
@@ -162,26 +203,23 @@ class CrashDesk:
         def worker(job: Job, **_: object) -> Fields:
             skip: frozenset[int] = getattr(job, "skip", frozenset())
             asked[:] = [v for p, v in enumerate(sorted(validators)) if p not in skip]
-            order = open_order(order_bytes(job))[1]
-            return Fields({**signing.sign_batch(order), "weaknesses": []}, "worker's result")
+            return _in_process(job)
 
-        steps = _Steps(kill_at, self.state, self.survivor if power_cut else None, self.choose)
         ended = "bug"
         try:
             with steps.counted():
                 desk = self.papers()
                 with self._journal(desk) as journal:
-                    reply = self._custodian(desk, journal, worker).sign(
-                        SignRequest.new(
-                            desk.group, [Change(v, target) for v in validators], expires=NOW + 60
-                        ),
-                        0,
-                        approved=True,
+                    request = SignRequest.new(
+                        desk.group, [Change(v, target) for v in validators], expires=NOW + 60
                     )
+                    digests.append(request.digest.hex())
+                    custodian = self._custodian(desk, journal, worker)
+                    reply = custodian.sign(request, 0, approved=True)
                     ended = "signed" if any(reply.partials) else "denied"
         except SignerError as error:
             ended = error.code
-        tell(ended=ended, steps=steps.done)
+        tell(ended=ended, steps=steps.done, calls=steps.calls)
 
     def _custodian(self, desk: Desk, journal: Journal, worker: Callable[..., Fields]) -> Custodian:
         return Custodian(
@@ -195,51 +233,123 @@ class CrashDesk:
         )
 
 
-class _Steps:
+def _in_process(job: Job, **_: object) -> Fields:
+    """Do as `run_worker`, but in this process, whose steps are counted."""
+    kind, order = open_order(order_bytes(job))
+    handlers = {"sign_batch": signing.sign_batch, "check_anchor": anchoring.check_anchor}
+    return Fields({**handlers[kind](order), "weaknesses": []}, "worker's result")
+
+
+class Platter:
+    """What of a folder is durable, over the lives of many processes: `inodes/N` and `names.json`.
+
+    Calls that name a file change memory only; an fsync of a file or of the folder brings it here.
+    """
+
+    def __init__(self, folder: Path, state: Path) -> None:
+        self.state = state
+        self._inodes = folder / "inodes"
+        self._names = folder / "names.json"
+        self._inodes.mkdir(parents=True)
+        self.take_all()
+
+    def take_all(self) -> None:
+        """Take the folder as it is for durable, as it is when the power has come back."""
+        shutil.rmtree(self._inodes)
+        self._inodes.mkdir()
+        for entry in self.state.iterdir():
+            shutil.copyfile(entry, self._inodes / str(entry.stat().st_ino))
+        self._take_names()
+
+    def synced(self, descriptor: int) -> None:
+        """Take what an fsync made durable: a file's content, or the folder's names."""
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        if path == self.state:
+            self._take_names()
+        elif path.parent == self.state:
+            shutil.copyfile(path, self._inodes / str(path.stat().st_ino))
+
+    def leave(self, survivor: Path, choose: random.Random) -> None:
+        """Write what the disk holds when the power comes back."""
+        survivor.mkdir(mode=0o700)
+        there = {entry.name: entry.stat().st_ino for entry in self.state.iterdir()}
+        now = {inode: (self.state / name).read_bytes() for name, inode in there.items()}
+        names: dict[str, int] = json.loads(self._names.read_text())
+        for name in names.keys() | there.keys():  # what is not durable got there, or did not
+            if names.get(name) != there.get(name) and choose.random() < 0.5:
+                if name in there:
+                    names[name] = there[name]
+                else:
+                    del names[name]
+        for name, inode in names.items():
+            durable = self._inodes / str(inode)
+            kept = durable.read_bytes() if durable.exists() else b""
+            file = survivor / name
+            file.touch(mode=0o600)
+            file.write_bytes(_what_is_left(kept, now.get(inode, kept), choose))
+
+    def _take_names(self) -> None:
+        self._names.write_text(json.dumps({e.name: e.stat().st_ino for e in self.state.iterdir()}))
+
+
+def _what_is_left(kept: bytes, now: bytes, choose: random.Random) -> bytes:
+    """Return the durable `kept` and some of what was done to it since."""
+    if not now.startswith(kept):
+        return now if choose.random() < 0.5 else kept  # it was cut, and that reached the disk
+    tail = now[len(kept) :]
+    written = choose.choice((0, len(tail), choose.randint(0, len(tail))))
+    zeros = choose.choice((0, 0, len(tail) - written))  # the length got there, the bytes did not
+    return kept + tail[:written] + bytes(zeros)
+
+
+class Steps:
     """Counts steps, and at one of them leaves what would survive and kills this process."""
 
     def __init__(
-        self, kill_at: int | None, state: Path, survivor: Path | None, choose: random.Random
+        self,
+        kill_at: int | None,
+        platter: Platter,
+        survivor: Path | None,
+        choose: random.Random,
+        calls_only: bool = False,
     ) -> None:
         self.done = 0
+        self.calls = 0
         self._kill_at = kill_at
-        self._state = state
+        self._platter = platter
         self._survivor = survivor
-        self._choose = choose
-        self._contents = {entry.stat().st_ino: entry.read_bytes() for entry in state.iterdir()}
-        self._names = {entry.name: entry.stat().st_ino for entry in state.iterdir()}
+        self._choose = random.Random(choose.random())
+        self._calls_only = calls_only
 
     @contextlib.contextmanager
     def counted(self) -> Iterator[None]:
         """Count what runs in this block."""
-        real = {name: getattr(os, name) for name in ("write", "fsync", "ftruncate", "open")}
-        fsync = real["fsync"]
-
-        def durable(descriptor: int) -> None:
-            self._step()
-            fsync(descriptor)
-            self._now_durable(descriptor)
-            self._step()
-
-        def around(call: Callable[..., Any]) -> Callable[..., Any]:
-            def counted(*arguments: Any, **options: Any) -> Any:
-                self._step()
-                result = call(*arguments, **options)
-                self._step()
-                return result
-
-            return counted
-
         changed: Any = os
+        real = {name: getattr(os, name) for name in _CALLS}
         for name, call in real.items():
-            setattr(changed, name, durable if name == "fsync" else around(call))
-        sys.settrace(self._trace)
+            setattr(changed, name, self._around(name, call))
+        sys.settrace(None if self._calls_only else self._trace)
         try:
             yield
         finally:
             sys.settrace(None)
             for name, call in real.items():
                 setattr(changed, name, call)
+
+    def _around(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*arguments: Any, **options: Any) -> Any:
+            self._call()
+            result = call(*arguments, **options)
+            if name == "fsync":
+                self._platter.synced(arguments[0])
+            self._call()
+            return result
+
+        return counted
+
+    def _call(self) -> None:
+        self.calls += 1
+        self._step()
 
     def _trace(self, frame: FrameType, event: str, _: object) -> Any:
         if not any(place in frame.f_code.co_filename for place in _WATCHED):
@@ -253,37 +363,8 @@ class _Steps:
         if self.done == self._kill_at:
             sys.settrace(None)
             if self._survivor is not None:
-                self._leave(self._survivor)
+                self._platter.leave(self._survivor, self._choose)
             os.kill(os.getpid(), signal.SIGKILL)
-
-    def _now_durable(self, descriptor: int) -> None:
-        """Remember what an fsync made durable: a file's content, or a folder's names."""
-        path = Path(f"/proc/self/fd/{descriptor}").readlink()
-        if path == self._state:
-            self._names = {entry.name: entry.stat().st_ino for entry in path.iterdir()}
-        elif path.parent == self._state:
-            self._contents[path.stat().st_ino] = path.read_bytes()
-
-    def _leave(self, survivor: Path) -> None:
-        """Write what the disk holds when the power comes back."""
-        survivor.mkdir(mode=0o700)
-        there = {entry.name: entry for entry in self._state.iterdir()}
-        inodes = {entry.stat().st_ino: entry for entry in there.values()}
-        names = dict(self._names)
-        for name, entry in there.items():  # a name not yet durable may have got there, or not
-            if name not in names and self._choose.random() < 0.5:
-                names[name] = entry.stat().st_ino
-        for name, inode in names.items():
-            kept = self._contents.get(inode, b"")
-            now = inodes[inode].read_bytes() if inode in inodes else kept
-            if now.startswith(kept):
-                tail = now[len(kept) :]
-                kept += tail[: self._choose.randint(0, len(tail))]
-            elif self._choose.random() < 0.5:
-                kept = now  # it was cut, and that reached the disk
-            file = survivor / name
-            file.touch(mode=0o600)
-            file.write_bytes(kept)
 
 
 def crash_schedules(count: int, folder: Path, pool: Pool | None = None, seed: int = 1) -> Tally:
@@ -301,7 +382,7 @@ def crash_schedules(count: int, folder: Path, pool: Pool | None = None, seed: in
         pool.split(2)
     choose = random.Random(seed)
     tally = Tally()
-    steps = _steps_of_a_whole_one(pool, folder / "measured", choose)
+    steps = _measured(pool, folder / "measured", choose).steps
     while tally.schedules < count:
         life = folder / f"life-{tally.schedules}"
         desk = CrashDesk(copy_of(pool, life / "pool"), life / "desk", choose, steps=steps)
@@ -312,7 +393,36 @@ def crash_schedules(count: int, folder: Path, pool: Pool | None = None, seed: in
     return tally
 
 
-def _steps_of_a_whole_one(pool: Pool, folder: Path, choose: random.Random) -> int:
+def every_call(folder: Path, pool: Pool, *, stride: int = 1, seed: int = 2) -> Tally:
+    """Die before and after each call to the system, with a power cut and without, on new desks.
+
+    Each is the first start of a desk. The next two go on from what was left, and the power goes in
+    the second of them: what the first left in memory, and nobody made durable, is lost there.
+
+    Args:
+        folder: an empty folder to work in.
+        pool: a provisioned pool whose policy allows both `ADDRESSES`.
+        stride: die at every so many calls only.
+        seed: of what is random.
+    """
+    choose = random.Random(seed)
+    tally = Tally()
+    whole = _measured(pool, folder / "measured", choose)
+    for at in range(1, whole.calls + 1, stride):
+        for power_cut in (False, True):
+            life = folder / f"life-{tally.schedules}"
+            desk = CrashDesk(copy_of(pool, life / "pool"), life / "desk", choose)
+            desk.run(tally, kill_at=at, power_cut=power_cut, calls_only=True)
+            desk.run(tally, kill_at=None, power_cut=False)
+            last = choose.randint(1, whole.calls)
+            desk.run(tally, kill_at=last, power_cut=True, calls_only=True)
+            desk.run(tally, kill_at=None, power_cut=False)
+            shutil.rmtree(life)
+    return tally
+
+
+def _measured(pool: Pool, folder: Path, choose: random.Random) -> CrashDesk:
+    """Return a desk that lived through one whole schedule and knows how many steps that has."""
     desk = CrashDesk(copy_of(pool, folder / "pool"), folder / "desk", choose)
     desk.run(Tally(), kill_at=None, power_cut=False)
-    return desk.steps
+    return desk
