@@ -17,7 +17,8 @@ from signer.agent.notify import notify
 from signer.agent.server import HEAD_SECONDS, AgentServer
 from signer.agent.socket_path import BACKLOG, listen, passed_listener, remove
 from signer.agent.tickets import TicketBook
-from signer.custody.custodian import Custodian, Exposure, module_environment
+from signer.custody.batch import Exposure
+from signer.custody.custodian import Custodian, module_environment
 from signer.custody.desk import Desk, require_pinned
 from signer.custody.host_anchor import host_anchor_path
 from signer.custody.journal import Journal

@@ -168,7 +168,11 @@ class Gathering:
         except SignerError as error:
             self._failed(agent, status.index, error)
             return
-        if self.tally.add(str(agent), reply):
+        if self.tally.by_unknown_key(reply):  # verified at once: others would seem late meanwhile
+            new = await asyncio.to_thread(self.tally.add, str(agent), reply)
+        else:
+            new = self.tally.add(str(agent), reply)
+        if new:
             self.on_reply(str(agent), reply)
         self.on_change()
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from signer.bls.encoding import Signature
-from signer.bls.scheme import hash_to_g2, verify_batch
+from signer.bls.scheme import hash_many, verify_batch
 from signer.errors import InputError
 from signer.messages.dsse import key_id_of
 from signer.messages.group_file import GroupFile
@@ -181,10 +181,15 @@ class Tally:
             self.rolled_back.append((int(reply.index), source))
         return True
 
+    def by_unknown_key(self, reply: SignReply) -> bool:
+        """Tell whether a key of no holder's card witnessed it: a spare's, if of anybody."""
+        known = {key_id_of(point) for point in self.group.id_signs}
+        return reply.witness is not None and reply.witness.key_id not in known
+
     def _from_a_spare(self, reply: SignReply) -> bool:
         """Tell whether a key of no holder's card witnessed it, and the partials are right."""
         signed = reply.witness
-        if signed is None or signed.key_id in {key_id_of(point) for point in self.group.id_signs}:
+        if signed is None or not self.by_unknown_key(reply):
             return False
         try:
             witness = Witness.parse(signed.payload)
@@ -196,7 +201,7 @@ class Tally:
         said = (witness.group, witness.epoch, witness.index, witness.request_digest)
         if said != expected or witness.partials_sha256 != reply.partials_digest or not mine:
             return False
-        points = [hash_to_g2(self.roots[p]) for p, _ in mine]
+        points = hash_many([self.roots[p] for p, _ in mine])
         public_share = self.group.vector.public_share(reply.index)
         return verify_batch(public_share, points, signatures, self.random_bytes)
 

@@ -123,7 +123,12 @@ def approve_ticket(
         typed = () if words is not None else tuple(_ask(tty, p) for p in shown.prompts)
         _require_right(shown, typed, words)
         command = Command(
-            name=APPROVE, ticket=ticket, request=shown.digest, typed=typed, words=words or ""
+            name=APPROVE,
+            ticket=ticket,
+            request=shown.digest,
+            typed=typed,
+            words=words or "",
+            final_try=pin is not None and pin.final_try,
         )
         answer = _approve(printer, settings, control, command, shown.asks_pin, pin)
     row = ticket_row(answer) | {"signed": answer.integer("signed", low=0, high=2**20)}

@@ -4,6 +4,8 @@ import os
 import re
 from pathlib import Path
 
+import click
+
 from signer.custody.jobs.sources import DISPLAY_VARIABLES, SecretSource, TokenChoice
 from signer.errors import UsageError
 from signer.files import read_file
@@ -21,8 +23,11 @@ def token_choice(
     for option, value in (("--token", label), ("--serial", serial)):
         if value is not None and not 1 <= len(value) <= 32:
             raise UsageError(f"{option} takes 1 to 32 characters")
+    known = load_profile(profile)
+    if known.touch != "none":
+        click.echo("this device wants a touch: touch it when it blinks", err=True)
     return TokenChoice(
-        profile=load_profile(profile),
+        profile=known,
         module=None if module is None else str(module.absolute()),
         label=label,
         serial=serial,

@@ -11,13 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
+from signer.custody.batch import BatchWork, Exposure, batch_job, exposure_of, work_of
 from signer.custody.desk import Desk
 from signer.custody.drill import drill_job, report_of
 from signer.custody.jobs import Job
 from signer.custody.jobs.journal import CheckAnchor
-from signer.custody.jobs.shares import SignBatch
 from signer.custody.jobs.sources import SecretSource, TokenChoice
 from signer.custody.journal import Journal
 from signer.custody.pin_guard import PinGuard
@@ -27,18 +26,16 @@ from signer.errors import (
     JournalError,
     PinError,
     PinFinalTryError,
-    SchemaError,
     SignerError,
-    WorkerError,
 )
 from signer.messages.drill import DrillOrder, require_open
 from signer.messages.drill_report import DrillReport
 from signer.messages.dsse import SignedFile
 from signer.messages.items import Item
-from signer.messages.reply import PARTIAL_BYTES, Denial, SignReply, take_witness
+from signer.messages.reply import Denial, SignReply
 from signer.messages.request import SignRequest
 from signer.policy.decision import check_drill, check_items, check_request, needs_person
-from signer.strict import Fields, parse_hex
+from signer.strict import Fields
 
 _MAX_MODULE_VARIABLE = 4096
 _PERSON_SECONDS = 300.0  # a person types a PIN meanwhile
@@ -71,7 +68,7 @@ class Custodian:
     threads: int = 1
     clock: Callable[[], float] = time.time
     worker: Callable[..., Fields] = run_worker
-    on_work: Callable[["Exposure"], None] = lambda exposure: None
+    on_work: Callable[[Exposure], None] = lambda exposure: None
     require_token: Callable[[], None] = lambda: None  # raises while the token cannot be used
     _one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
 
@@ -162,7 +159,7 @@ class Custodian:
                 intent,
                 list(work.partials.values()),
                 anchored_on=work.anchored_on,
-                unsealed_milliseconds=work.milliseconds,
+                unsealed_milliseconds=work.exposure.milliseconds,
             )
             self.journal.verified |= work.anchored_on is not None
             return self._reply(request, work.partials, review.denied, work.witness)
@@ -220,7 +217,7 @@ class Custodian:
             result = self._hire(job, source, descriptors, BASE_SECONDS)
             report = report_of(result, order, self.desk.group, now)
             self.journal.drilled(now, report.body.devices[0].serial_sha256)
-            self.on_work(_exposure(result))
+            self.on_work(exposure_of(result))
             return report
 
     def _pin(self, given: SecretSource | None) -> SecretSource:
@@ -268,45 +265,16 @@ class Custodian:
         skip: frozenset[int],
         source: SecretSource,
         descriptors: Sequence[int],
-    ) -> "_Work":
+    ) -> BatchWork:
         """Hire a worker for the items not in `skip`."""
-        group = self.desk.group
-        job = SignBatch(
-            token=self.token,
-            pin=source,
-            network=group.network,
-            role=group.role,
-            group_public_key=bytes(group.public_key),
-            epoch=group.epoch,
-            index=int(self.desk.index),
-            public_share=bytes(self.desk.public_share),
-            first_policy_digest=group.policy_digest,
-            threshold=group.threshold.t,
-            holders=group.id_signs,
-            amendments=tuple(amendment.to_json() for amendment in group.amendments),
-            policy=self.desk.policy.to_json(),
-            envelope=self.desk.envelope_text,
-            request=request.to_bytes().decode(),
-            skip=skip,
-            journal=str(self.journal.path.absolute()),
-            anchor=self.token.profile.journal_anchor,
-            anchored_serials=self.journal.anchored_serials,
-            threads=self.threads,
+        job = batch_job(
+            self.desk, self.journal, self.token, source, request, skip=skip, threads=self.threads
         )
         seconds = BASE_SECONDS + SECONDS_PER_ITEM * len(request.items)
         result = self._hire(job, source, descriptors, seconds)
-        positions = [p for p in range(len(request.items)) if p not in skip]
-        try:
-            entries = result.array("partials", low=len(positions), high=len(positions))
-            partials = [parse_hex(entry, PARTIAL_BYTES, "worker's partial") for entry in entries]
-            witness = take_witness(result, "worker's result")
-            anchored_on = _anchored_on(result)
-            exposure = _exposure(result)
-        except SchemaError as error:
-            raise WorkerError(error.message) from None
-        self.on_work(exposure)
-        by_position = dict(zip(positions, partials, strict=True))
-        return _Work(by_position, witness, anchored_on, exposure.milliseconds)
+        work = work_of(result, [p for p in range(len(request.items)) if p not in skip])
+        self.on_work(work.exposure)
+        return work
 
     def _reply(
         self,
@@ -324,34 +292,6 @@ class Custodian:
             denied=tuple(denied[p] for p in sorted(denied)),
             witness=witness,
         )
-
-
-class Exposure(NamedTuple):
-    """What a worker says of itself: how long a share was in its memory, and how well kept."""
-
-    milliseconds: int
-    weaknesses: tuple[str, ...]  # codes of `signer.custody.worker.hardening`
-
-
-class _Work(NamedTuple):
-    """What a worker made of a request."""
-
-    partials: dict[int, bytes]  # by position
-    witness: SignedFile | None
-    anchored_on: bytes | None  # SHA-256 of the serial of the token that holds the journal's anchor
-    milliseconds: int  # that the share was in the worker's memory
-
-
-def _exposure(result: Fields) -> Exposure:
-    return Exposure(
-        result.integer("unsealed_milliseconds", low=0, high=2**31),
-        tuple(str(code)[:32] for code in result.array("weaknesses", low=0, high=16)),
-    )
-
-
-def _anchored_on(result: Fields) -> bytes | None:
-    value = result.take("anchored_on")
-    return None if value is None else parse_hex(value, 32, "worker's token")
 
 
 def module_environment(names: tuple[str, ...]) -> dict[str, str]:

@@ -68,63 +68,61 @@ class Network:
         return network
 
 
+def _built_in(name: str, genesis: str, root: str, capella: str, chain_id: int) -> Network:
+    return Network(
+        name=name,
+        genesis_fork_version=bytes.fromhex(genesis),
+        genesis_validators_root=bytes.fromhex(root),
+        capella_fork_version=bytes.fromhex(capella),
+        chain_id=chain_id,
+    )
+
+
 # Versions and chain ids are from metadata/config.yaml of eth-clients/{mainnet,sepolia,holesky,
 # hoodi} and {mainnet,chiado}/config.yaml of gnosischain/configs. The roots are from README.md
 # (mainnet, sepolia, holesky), metadata/genesis_validators_root.txt (hoodi) and bytes 8..40 of
 # genesis.ssz (gnosis, chiado). settings.py of ethstaker-deposit-cli 1.2.2 has the same values.
-MAINNET = Network(
-    name="mainnet",
-    genesis_fork_version=bytes.fromhex("00000000"),
-    genesis_validators_root=bytes.fromhex(
-        "4b363db94e286120d76eb905340fdd4e54bfe9f06bf33ff6cf5ad27f511bfe95"
-    ),
-    capella_fork_version=bytes.fromhex("03000000"),
-    chain_id=1,
+MAINNET = _built_in(
+    "mainnet",
+    "00000000",
+    "4b363db94e286120d76eb905340fdd4e54bfe9f06bf33ff6cf5ad27f511bfe95",
+    "03000000",
+    1,
 )
-SEPOLIA = Network(
-    name="sepolia",
-    genesis_fork_version=bytes.fromhex("90000069"),
-    genesis_validators_root=bytes.fromhex(
-        "d8ea171f3c94aea21ebc42a1ed61052acf3f9209c00e4efbaaddac09ed9b8078"
-    ),
-    capella_fork_version=bytes.fromhex("90000072"),
-    chain_id=11155111,
+SEPOLIA = _built_in(
+    "sepolia",
+    "90000069",
+    "d8ea171f3c94aea21ebc42a1ed61052acf3f9209c00e4efbaaddac09ed9b8078",
+    "90000072",
+    11155111,
 )
-HOLESKY = Network(
-    name="holesky",
-    genesis_fork_version=bytes.fromhex("01017000"),
-    genesis_validators_root=bytes.fromhex(
-        "9143aa7c615a7f7115e2b6aac319c03529df8242ae705fba9df39b79c59fa8b1"
-    ),
-    capella_fork_version=bytes.fromhex("04017000"),
-    chain_id=17000,
+HOLESKY = _built_in(
+    "holesky",
+    "01017000",
+    "9143aa7c615a7f7115e2b6aac319c03529df8242ae705fba9df39b79c59fa8b1",
+    "04017000",
+    17000,
 )
-HOODI = Network(
-    name="hoodi",
-    genesis_fork_version=bytes.fromhex("10000910"),
-    genesis_validators_root=bytes.fromhex(
-        "212f13fc4df078b6cb7db228f1c8307566dcecf900867401a92023d7ba99cb5f"
-    ),
-    capella_fork_version=bytes.fromhex("40000910"),
-    chain_id=560048,
+HOODI = _built_in(
+    "hoodi",
+    "10000910",
+    "212f13fc4df078b6cb7db228f1c8307566dcecf900867401a92023d7ba99cb5f",
+    "40000910",
+    560048,
 )
-GNOSIS = Network(
-    name="gnosis",
-    genesis_fork_version=bytes.fromhex("00000064"),
-    genesis_validators_root=bytes.fromhex(
-        "f5dcb5564e829aab27264b9becd5dfaa017085611224cb3036f573368dbb9d47"
-    ),
-    capella_fork_version=bytes.fromhex("03000064"),
-    chain_id=100,
+GNOSIS = _built_in(
+    "gnosis",
+    "00000064",
+    "f5dcb5564e829aab27264b9becd5dfaa017085611224cb3036f573368dbb9d47",
+    "03000064",
+    100,
 )
-CHIADO = Network(
-    name="chiado",
-    genesis_fork_version=bytes.fromhex("0000006f"),
-    genesis_validators_root=bytes.fromhex(
-        "9d642dac73058fbf39c0ae41ab1e34e4d889043cb199851ded7095bc99eb4c1e"
-    ),
-    capella_fork_version=bytes.fromhex("0300006f"),
-    chain_id=10200,
+CHIADO = _built_in(
+    "chiado",
+    "0000006f",
+    "9d642dac73058fbf39c0ae41ab1e34e4d889043cb199851ded7095bc99eb4c1e",
+    "0300006f",
+    10200,
 )
 BUILT_IN = {network.name: network for network in (MAINNET, SEPOLIA, HOLESKY, HOODI, GNOSIS, CHIADO)}
 _WORDS = {

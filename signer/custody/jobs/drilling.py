@@ -3,22 +3,19 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from signer.custody.jobs.sources import SecretSource, TokenChoice
+from signer.custody.jobs.token_job import TokenJob, as_object, take_head, take_object, take_text
 from signer.strict import MAX_INTEGER, Fields
 
-_MAX_TEXT = 8 * 1024 * 1024
 _MAX_CARD_TEXT = 64 * 1024
 _MAX_PARTS = 4
 ROLES = ("primary", "spare", "scratch")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SealToCard:
+class SealToCard(TokenJob):
     """Unseal a share on the token and seal it to another token of the same holder as well."""
 
     kind: ClassVar[str] = "seal_to_card"
-    token: TokenChoice  # one that the envelope is for
-    pin: SecretSource
     group: str  # the group file's text
     envelope: str  # the envelope's text
     card: str  # the text of the other token's card
@@ -27,8 +24,7 @@ class SealToCard:
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object."""
         return {
-            "token": self.token.to_json(),
-            "pin": self.pin.to_json(),
+            **self.head(),
             "group": self.group,
             "envelope": self.envelope,
             "card": self.card,
@@ -39,11 +35,10 @@ class SealToCard:
     def parse(cls, fields: Fields) -> Self:
         """Take the order from `fields`."""
         job = cls(
-            token=TokenChoice.parse(fields.nested("token")),
-            pin=SecretSource.parse(fields.nested("pin")),
-            group=_text(fields, "group"),
-            envelope=_text(fields, "envelope"),
-            card=_text(fields, "card", _MAX_CARD_TEXT),
+            **take_head(fields),
+            group=take_text(fields, "group"),
+            envelope=take_text(fields, "envelope"),
+            card=take_text(fields, "card", _MAX_CARD_TEXT),
             rehearsal=fields.boolean("rehearsal"),
         )
         fields.done()
@@ -51,7 +46,7 @@ class SealToCard:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunDrill:
+class RunDrill(TokenJob):
     """Unseal the share on one device and sign in the drill domain.
 
     The primary comes last: it holds the other devices' partials against the public share, and its
@@ -59,8 +54,6 @@ class RunDrill:
     """
 
     kind: ClassVar[str] = "run_drill"
-    token: TokenChoice
-    pin: SecretSource
     group: str  # the group file's text
     envelope: str  # the envelope's text
     order: dict[str, Any]  # a drill order's object
@@ -71,8 +64,7 @@ class RunDrill:
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object."""
         return {
-            "token": self.token.to_json(),
-            "pin": self.pin.to_json(),
+            **self.head(),
             "group": self.group,
             "envelope": self.envelope,
             "order": self.order,
@@ -85,30 +77,16 @@ class RunDrill:
     def parse(cls, fields: Fields) -> Self:
         """Take the order from `fields`."""
         job = cls(
-            token=TokenChoice.parse(fields.nested("token")),
-            pin=SecretSource.parse(fields.nested("pin")),
-            group=_text(fields, "group"),
-            envelope=_text(fields, "envelope"),
-            order=_object(fields.take("order"), fields, "order"),
+            **take_head(fields),
+            group=take_text(fields, "group"),
+            envelope=take_text(fields, "envelope"),
+            order=take_object(fields, "order"),
             role=fields.choice("role", ROLES),
             others=tuple(
-                _object(entry, fields, "others")
+                as_object(entry, fields, "others")
                 for entry in fields.array("others", low=0, high=_MAX_PARTS)
             ),
             moment=fields.integer("moment", low=0, high=MAX_INTEGER),
         )
         fields.done()
         return job
-
-
-def _text(fields: Fields, name: str, most: int = _MAX_TEXT) -> str:
-    value = fields.take(name)
-    if not isinstance(value, str) or len(value) > most:
-        fields.fail(name, "must be a text")
-    return value
-
-
-def _object(value: Any, fields: Fields, name: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        fields.fail(name, "must be an object, or a list of some")
-    return value

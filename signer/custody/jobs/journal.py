@@ -3,21 +3,19 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from signer.custody.jobs.sources import SecretSource, TokenChoice
+from signer.custody.jobs.token_job import TokenJob, take_head
 from signer.strict import Fields, parse_hex
 from signer.threshold.params import MAX_HOLDERS
 
-_PATH = r"/[^\x00\n]+"
+PATH_PATTERN = r"/[^\x00\n]+"
 _MAX_SERIALS = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CheckAnchor:
+class CheckAnchor(TokenJob):
     """Hold the journal against the token's anchor."""
 
     kind: ClassVar[str] = "check_anchor"
-    token: TokenChoice
-    pin: SecretSource
     group: bytes  # group id
     index: int
     journal: str  # absolute
@@ -26,8 +24,7 @@ class CheckAnchor:
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object."""
         return {
-            "token": self.token.to_json(),
-            "pin": self.pin.to_json(),
+            **self.head(),
             "group": self.group.hex(),
             "index": self.index,
             "journal": self.journal,
@@ -38,11 +35,10 @@ class CheckAnchor:
     def parse(cls, fields: Fields) -> Self:
         """Take the order from `fields`."""
         job = cls(
-            token=TokenChoice.parse(fields.nested("token")),
-            pin=SecretSource.parse(fields.nested("pin")),
+            **take_head(fields),
             group=fields.hex_bytes("group", 32),
             index=fields.integer("index", low=1, high=MAX_HOLDERS),
-            journal=fields.string("journal", pattern=_PATH, max_length=4096),
+            journal=fields.string("journal", pattern=PATH_PATTERN, max_length=4096),
             anchored_serials=take_serials(fields),
         )
         fields.done()
@@ -50,20 +46,17 @@ class CheckAnchor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StateBindings:
+class StateBindings(TokenJob):
     """Have the token sign a statement of everything that the journal binds."""
 
     kind: ClassVar[str] = "state_bindings"
-    token: TokenChoice
-    pin: SecretSource
     journal: str  # absolute
     moment: int
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object."""
         return {
-            "token": self.token.to_json(),
-            "pin": self.pin.to_json(),
+            **self.head(),
             "journal": self.journal,
             "moment": self.moment,
         }
@@ -72,9 +65,8 @@ class StateBindings:
     def parse(cls, fields: Fields) -> Self:
         """Take the order from `fields`."""
         job = cls(
-            token=TokenChoice.parse(fields.nested("token")),
-            pin=SecretSource.parse(fields.nested("pin")),
-            journal=fields.string("journal", pattern=_PATH, max_length=4096),
+            **take_head(fields),
+            journal=fields.string("journal", pattern=PATH_PATTERN, max_length=4096),
             moment=fields.integer("moment", low=0, high=2**53 - 1),
         )
         fields.done()

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from signer.custody.jobs.journal import serials_json, take_serials
-from signer.custody.jobs.sources import SecretSource, TokenChoice, optional_path
+from signer.custody.jobs.journal import PATH_PATTERN, serials_json, take_serials
+from signer.custody.jobs.token_job import TokenJob, take_head, take_object, take_text
 from signer.hsm.profile import ANCHORS
 from signer.messages.group_id import MAX_EPOCH, ROLES
 from signer.messages.networks import Network
@@ -13,17 +13,14 @@ from signer.strict import Fields, parse_hex
 from signer.threshold.params import MAX_HOLDERS
 
 MAX_POSITIONS = 20_000  # items of a request
-_MAX_TEXT = 16 * 1024 * 1024
 _MAX_AMENDMENTS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VerifyShare:
+class VerifyShare(TokenJob):
     """Unseal a share and prove it against the group file."""
 
     kind: ClassVar[str] = "verify_share"
-    token: TokenChoice
-    pin: SecretSource
     group: str  # the group file's text
     envelope: str  # the envelope's text
     card: str | None = None  # the text of the token's card, if it is a spare
@@ -31,8 +28,7 @@ class VerifyShare:
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object."""
         return {
-            "token": self.token.to_json(),
-            "pin": self.pin.to_json(),
+            **self.head(),
             "group": self.group,
             "envelope": self.envelope,
             "card": self.card,
@@ -42,10 +38,9 @@ class VerifyShare:
     def parse(cls, fields: Fields) -> Self:
         """Take the order from `fields`."""
         job = cls(
-            token=TokenChoice.parse(fields.nested("token")),
-            pin=SecretSource.parse(fields.nested("pin")),
-            group=_text(fields, "group"),
-            envelope=_text(fields, "envelope"),
+            **take_head(fields),
+            group=take_text(fields, "group"),
+            envelope=take_text(fields, "envelope"),
             card=_optional_text(fields, "card"),
         )
         fields.done()
@@ -53,7 +48,7 @@ class VerifyShare:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SignBatch:
+class SignBatch(TokenJob):
     """Sign the items of a request that the custodian's policy and journal let through.
 
     Network, role, group public key, epoch, index, public share, first policy digest, threshold and
@@ -62,8 +57,6 @@ class SignBatch:
     """
 
     kind: ClassVar[str] = "sign_batch"
-    token: TokenChoice
-    pin: SecretSource
     network: Network
     role: str
     group_public_key: bytes
@@ -78,7 +71,7 @@ class SignBatch:
     envelope: str
     request: str
     skip: frozenset[int]  # positions in the request that are not to be signed
-    journal: str | None = None  # absolute; its last record is this request's INTENT
+    journal: str  # absolute; its last record is this request's INTENT
     anchor: str = "none"  # one of signer.hsm.profile.ANCHORS
     anchored_serials: frozenset[bytes] = frozenset()  # SHA-256 of serials known to have an anchor
     threads: int = 1
@@ -86,8 +79,7 @@ class SignBatch:
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object."""
         return {
-            "token": self.token.to_json(),
-            "pin": self.pin.to_json(),
+            **self.head(),
             "network": self.network.to_json(),
             "role": self.role,
             "group_public_key": self.group_public_key.hex(),
@@ -112,8 +104,7 @@ class SignBatch:
     def parse(cls, fields: Fields) -> Self:
         """Take the order from `fields`."""
         job = cls(
-            token=TokenChoice.parse(fields.nested("token")),
-            pin=SecretSource.parse(fields.nested("pin")),
+            **take_head(fields),
             network=Network.parse(fields.nested("network")),
             role=fields.choice("role", ROLES),
             group_public_key=fields.hex_bytes("group_public_key", 48),
@@ -127,11 +118,11 @@ class SignBatch:
                 for entry in fields.array("holders", low=1, high=MAX_HOLDERS)
             ),
             amendments=tuple(fields.array("amendments", low=0, high=_MAX_AMENDMENTS)),
-            policy=_object(fields, "policy"),
-            envelope=_text(fields, "envelope"),
-            request=_text(fields, "request"),
+            policy=take_object(fields, "policy"),
+            envelope=take_text(fields, "envelope"),
+            request=take_text(fields, "request"),
             skip=frozenset(_positions(fields, "skip")),
-            journal=optional_path(fields, "journal"),
+            journal=fields.string("journal", pattern=PATH_PATTERN, max_length=4096),
             anchor=fields.choice("anchor", ANCHORS),
             anchored_serials=take_serials(fields),
             threads=fields.integer("threads", low=1, high=64),
@@ -140,23 +131,9 @@ class SignBatch:
         return job
 
 
-def _text(fields: Fields, name: str) -> str:
-    value = fields.take(name)
-    if not isinstance(value, str) or len(value) > _MAX_TEXT:
-        fields.fail(name, "must be a text")
-    return value
-
-
 def _optional_text(fields: Fields, name: str) -> str | None:
     value = fields.take(name)
-    return None if value is None else _text(Fields({name: value}, fields.what), name)
-
-
-def _object(fields: Fields, name: str) -> dict[str, Any]:
-    value = fields.take(name)
-    if not isinstance(value, dict):
-        fields.fail(name, "must be an object")
-    return value
+    return None if value is None else take_text(Fields({name: value}, fields.what), name)
 
 
 def _positions(fields: Fields, name: str) -> list[int]:

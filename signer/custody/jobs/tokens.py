@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from signer.custody.jobs.sources import SecretSource, TokenChoice
+from signer.custody.jobs.sources import TokenChoice
+from signer.custody.jobs.token_job import TokenJob, take_head
 from signer.messages.card import NAME_PATTERN
 from signer.strict import Fields
 
@@ -28,43 +29,37 @@ class ListTokens:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SetUpToken:
+class SetUpToken(TokenJob):
     """Make the two keys of a holder on his token, where they are absent."""
 
     kind: ClassVar[str] = "set_up_token"
-    token: TokenChoice
-    pin: SecretSource
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object."""
-        return {"token": self.token.to_json(), "pin": self.pin.to_json()}
+        return self.head()
 
     @classmethod
     def parse(cls, fields: Fields) -> Self:
         """Take the order from `fields`."""
         job = cls(
-            token=TokenChoice.parse(fields.nested("token")),
-            pin=SecretSource.parse(fields.nested("pin")),
+            **take_head(fields),
         )
         fields.done()
         return job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MakeCard:
+class MakeCard(TokenJob):
     """Write the holder's card and sign it on the token."""
 
     kind: ClassVar[str] = "make_card"
-    token: TokenChoice
-    pin: SecretSource
     name: str
     created: int
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object."""
         return {
-            "token": self.token.to_json(),
-            "pin": self.pin.to_json(),
+            **self.head(),
             "name": self.name,
             "created": self.created,
         }
@@ -73,8 +68,7 @@ class MakeCard:
     def parse(cls, fields: Fields) -> Self:
         """Take the order from `fields`."""
         job = cls(
-            token=TokenChoice.parse(fields.nested("token")),
-            pin=SecretSource.parse(fields.nested("pin")),
+            **take_head(fields),
             name=fields.string("name", pattern=NAME_PATTERN, max_length=64),
             created=fields.integer("created", low=0, high=2**53 - 1),
         )

@@ -20,7 +20,7 @@ from signer.custody.journal_tail import links_backwards
 from signer.custody.worker.agreement import agreed_policy, binding_of
 from signer.custody.worker.anchoring import Share, advance, require_intent, serial_digest
 from signer.custody.worker.desk_token import session_on
-from signer.errors import DeniedError, JournalError
+from signer.errors import DeniedError
 from signer.hsm.keys import identity_key, receiving_key
 from signer.hsm.session import TokenSession
 from signer.messages.dsse import SignedFile, key_id_of, pre_authentication_encoding
@@ -68,16 +68,10 @@ def sign_batch(fields: Fields) -> dict[str, Any]:
 def _newest_record(session: TokenSession, job: SignBatch, group: bytes, digest: bytes) -> Anchor:
     """Make sure of the journal, move the token's anchor, return the INTENT's place in it.
 
-    An order without a journal, which only a measurement gives, has none.
-
     Raises:
         JournalError: E_JOURNAL or E_ROLLBACK; nothing may be unsealed.
         AnchorError: E_ANCHOR; the same.
     """
-    if job.journal is None:
-        if job.anchor != "none":
-            raise JournalError("the order names no journal; nothing was unsealed")
-        return Anchor(0, bytes(32))
     if job.anchor == "token":
         share = Share(group, job.index)
         return advance(session, share, job.journal, job.anchored_serials, digest)

@@ -31,7 +31,7 @@ try:
     answer = None if got is None else [got.fileno(), os.get_inheritable(3), got.getsockname()]
 except ConfigError as error:
     answer = error.line()
-print(json.dumps([answer, environment]))
+print(json.dumps([answer, environment]), flush=True)
 os._exit(0)
 """
 TOLD = {"LISTEN_PID": "PID", "LISTEN_FDS": "1", "LISTEN_FDNAMES": "agent", "OTHER": "1"}

@@ -39,6 +39,7 @@ SIGN = SignBatch(
     envelope="{}",
     request=POOL.request(1, 2).to_bytes().decode(),
     skip=frozenset({1}),
+    journal="/state/journal.jsonl",
     threads=2,
 )
 SPLIT = SplitKey(
