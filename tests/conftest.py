@@ -5,7 +5,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -17,13 +17,18 @@ SECOND_ADDRESS = "0x52908400098527886E0F7030069857D2E4169EE7"  # allowed by the 
 VECTORS = Path(__file__).resolve().parents[1].parent / "shared" / "vectors"
 
 
+def unavailable(why: str) -> NoReturn:
+    """Skip a test whose means this machine lacks; in CI that is a failure."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{why}: it must be there in CI")
+    pytest.skip(why)
+
+
 @pytest.fixture(scope="session")
 def vectors() -> Callable[[str], Any]:
     """Return a reader of `../shared/vectors`; missing vectors fail in CI and skip elsewhere."""
     if not VECTORS.is_dir():
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{VECTORS} is missing: the vectors must be there in CI")
-        pytest.skip("no ../shared/vectors on this machine")
+        unavailable("no ../shared/vectors on this machine")
 
     def read(name: str) -> Any:
         return json.loads((VECTORS / name).read_text(encoding="utf-8"))
@@ -37,9 +42,7 @@ def softhsm_here() -> None:
     try:
         module_path()
     except ModuleError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{error.message}: it must be there in CI")
-        pytest.skip(error.message)
+        unavailable(error.message)
 
 
 @pytest.fixture(scope="session")

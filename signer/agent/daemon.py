@@ -1,6 +1,7 @@
 """Run an agent until it is told to stop."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import stat
@@ -27,7 +28,7 @@ from signer.custody.pin_guard import PinGuard
 from signer.custody.token_watch import TokenState, TokenWatch
 from signer.custody.worker_process import run_worker
 from signer.errors import ConfigError, SignerError
-from signer.files import make_folder
+from signer.files import fsync_folder, make_folder
 from signer.messages.dsse import SignedFile
 
 STOP_SECONDS = 60.0  # a batch under way at SIGTERM may take this long to finish
@@ -157,6 +158,8 @@ def _check_anchor(custodian: Custodian, log: EventLog) -> None:
 
 def _state_folder(path: Path) -> None:
     make_folder(path, mode=0o700)
+    with contextlib.suppress(OSError):  # of a folder that this user may only pass through
+        fsync_folder(path.parent)
     status = path.stat()
     ours = status.st_uid in (os.geteuid(), 0)
     if not stat.S_ISDIR(status.st_mode) or status.st_mode & 0o022 or not ours:

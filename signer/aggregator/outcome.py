@@ -59,6 +59,7 @@ class Outcome:
     culprits: tuple[Culprit, ...]
     failures: tuple[Failure, ...]
     need: int
+    holders: int
     rolled_back: tuple[tuple[int, str], ...] = ()  # (share index, source) that answered from an
     # older journal than one the request knows of
 
@@ -105,7 +106,8 @@ class Outcome:
         """Return why nothing could be signed."""
         have = max((item.partials for item in self.unsigned), default=0)
         denials = self._denials()
-        if denials and have + len(denials) >= self.need:
+        too_many = len(denials) > self.holders - self.need  # who is left cannot sign without them
+        if denials and (too_many or have + len(denials) >= self.need):
             code, count = _most_common([code for _, code in denials])
             return DeniedError(
                 f"denied by {len(denials)} holders ({count} × {code}); "
@@ -163,6 +165,7 @@ def outcome_of(tally: Tally, failures: Sequence[Failure]) -> Outcome:
         culprits=tuple(tally.culprits),
         failures=tuple(failures),
         need=tally.need,
+        holders=tally.group.threshold.n,
         rolled_back=tuple(tally.rolled_back),
     )
 

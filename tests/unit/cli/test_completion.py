@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from signer.cli.main import _COMMANDS
+from tests.conftest import unavailable
 
 SIGNER = Path(sys.executable).with_name("signer")
 
@@ -53,7 +54,7 @@ def test_every_command_is_completed() -> None:
 def test_the_script_is_one_that_the_shell_reads(shell: str) -> None:
     program = shutil.which(shell)
     if program is None:
-        pytest.skip(f"no {shell} on this machine")
+        unavailable(f"no {shell} on this machine")
     done = subprocess.run(
         [program, "-n"], input=script(shell), capture_output=True, text=True, check=False
     )
