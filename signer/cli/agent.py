@@ -59,11 +59,31 @@ def status(printer: Printer, socket: Path) -> None:
                 f"group    {fingerprint(answer.group_id)}   {answer.network}",
                 f"policy   {fingerprint(answer.policy_digest)}",
                 f"token    {_token_words(answer.token)}",
+                f"journal  {_journal_words(answer.document)}",
                 f"exposure {_exposure_words(answer.document)}",
                 f"state    {'signing' if answer.busy else 'ready'}",
             ]
         ),
     )
+
+
+def _journal_words(document: Mapping[str, Any]) -> str:
+    """Say how far the journal is, and whether it was held against its anchor: the agent's word."""
+    from signer.errors import SchemaError
+    from signer.strict import Fields
+
+    try:
+        fields = Fields(document.get("journal"), "journal")
+        sequence = fields.integer("sequence", low=0, high=2**53 - 1)
+        anchor = fields.choice("anchor", ("token", "host", "none"))
+        state = fields.choice("state", ("verified", "unverified"))
+    except SchemaError:
+        return "unknown"
+    words = {
+        "verified": "held against its anchor since the start",
+        "unverified": "UNVERIFIED until the first signature",
+    }
+    return f"{sequence} records, anchor: {anchor}; {words[state]}"
 
 
 def _exposure_words(document: Mapping[str, Any]) -> str:

@@ -1,17 +1,15 @@
 """The wiring of `signer policy amend`, `sign` and `adopt`: files in, one step, files out."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
-import click
-
+from signer.cli.person import ask
 from signer.cli.printer import Printer
 from signer.cli.wiring import token_choice
 from signer.custody.desk import read_group, read_policy
 from signer.custody.jobs.sources import SecretSource
-from signer.custody.orders import sign_amendment
-from signer.errors import DeniedError, PolicyError, UsageError
+from signer.custody.orders import sign_amendment, terminal
+from signer.errors import DeniedError, PolicyError
 from signer.files import read_file, write_new
 from signer.messages.amendment import MAX_PAYLOAD_BYTES, PAYLOAD_TYPE, AmendmentBody
 from signer.messages.card import fingerprint
@@ -141,15 +139,11 @@ def _confirm(digest: bytes, checked: str | None) -> None:
                 code="E_CONFIRM",
             )
         return
-    if not sys.stdin.isatty():
-        raise UsageError(
-            "no terminal to confirm the new policy on",
-            hint="sign at a terminal, or give --yes-i-checked with the digest you compared",
+    with terminal("a confirmation", "--yes-i-checked with the digest you compared") as tty:
+        typed = ask(
+            tty,
+            f"The last {_TYPED_DIGITS} digits of the new policy's fingerprint, as you heard them: ",
         )
-    typed = click.prompt(
-        f"The last {_TYPED_DIGITS} digits of the new policy's fingerprint, as you heard them",
-        err=True,
-    )
     if typed.replace(" ", "").lower() != fingerprint(digest).replace(" ", "")[-_TYPED_DIGITS:]:
         raise DeniedError(
             "these are not the new policy's last digits; nothing was signed",

@@ -4,12 +4,10 @@ This process reads what he types to show that he looked; the PIN it never reads.
 """
 
 import contextlib
-import os
-import termios
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
@@ -17,6 +15,7 @@ from signer.agent.commands import APPROVE, DENY, PENDING, UNLATCH, Command
 from signer.agent.config import AgentConfig
 from signer.agent.control_client import APPROVE_SECONDS, tell
 from signer.agent.tickets import ID_HEX, MAX_WAITING
+from signer.cli.person import ask, say
 from signer.cli.printer import Printer, printable, table
 from signer.cli.shown import Shown, show_ticket, ticket_row
 from signer.custody.jobs.sources import SecretSource
@@ -26,7 +25,6 @@ from signer.errors import AgentError, ConfigError, DeniedError, UsageError
 from signer.strict import Fields
 
 _INSTEAD = '--yes-i-checked "the twelve words"'
-_MAX_LINE = 256
 
 
 def control_of(config: Path | None, control: Path | None) -> Path:
@@ -187,34 +185,17 @@ def _tell_touch(printer: Printer, settings: AgentConfig) -> None:
 
 
 def _say(tty: int | None, text: str) -> None:
-    """Put the text where the person looks, whatever happens to standard output."""
-    plain = "\n".join(printable(line) for line in text.split("\n"))
+    """Show it to the person; to a script's log where there is none."""
     if tty is None:
-        click.echo(plain, err=True)
+        click.echo("\n".join(printable(line) for line in text.split("\n")), err=True)
     else:
-        _write(tty, f"{plain}\n\n")
+        say(tty, text)
 
 
 def _ask(tty: int | None, prompt: str) -> str:
-    """Ask for one line. What was typed before the question is no answer to it."""
     if tty is None:
         raise UsageError("no terminal to ask on", hint=f"give {_INSTEAD}")
-    termios.tcflush(tty, termios.TCIFLUSH)
-    _write(tty, prompt)
-    line = os.read(tty, _MAX_LINE)
-    if not line:
-        _nothing_happens()
-    return line.decode("ascii", "replace").strip()
-
-
-def _write(tty: int, text: str) -> None:
-    data = text.encode()
-    while data:
-        data = data[os.write(tty, data) :]
-
-
-def _nothing_happens() -> NoReturn:
-    raise click.Abort
+    return ask(tty, prompt)
 
 
 def _span(seconds: int) -> str:

@@ -213,7 +213,7 @@ class Custodian:
             require_open(order, self.desk.group, now)
             source = self._pin(pin)
             self._require_token(source)
-            job = drill_job(self.desk, self.token, source, order, now)
+            job = drill_job(self.desk, self.journal, self.token, source, order, now)
             result = self._hire(job, source, descriptors, BASE_SECONDS)
             report = report_of(result, order, self.desk.group, now)
             self.journal.drilled(now, report.body.devices[0].serial_sha256)
@@ -254,6 +254,10 @@ class Custodian:
         except PinError as error:
             if error.code == "E_PIN_REFUSED":
                 self.guard.refused(source)
+            raise
+        except JournalError as error:
+            if error.code == "E_ROLLBACK":
+                self.journal.found_behind(error)
             raise
         if result.has("serial"):
             self.guard.accepted(source, str(result.take("serial")))

@@ -3,6 +3,7 @@
 from signer.custody.desk import Desk
 from signer.custody.jobs.drilling import RunDrill
 from signer.custody.jobs.sources import SecretSource, TokenChoice
+from signer.custody.journal import Journal
 from signer.errors import SchemaError, WorkerError
 from signer.messages.drill import DrillOrder
 from signer.messages.drill_report import PRIMARY, DrillReport, signed_report
@@ -11,7 +12,12 @@ from signer.strict import Fields
 
 
 def drill_job(
-    desk: Desk, token: TokenChoice, pin: SecretSource, order: DrillOrder, moment: int
+    desk: Desk,
+    journal: Journal,
+    token: TokenChoice,
+    pin: SecretSource,
+    order: DrillOrder,
+    moment: int,
 ) -> RunDrill:
     """Return the job that drills the primary at `desk`; `report_of` reads its result."""
     return RunDrill(
@@ -22,6 +28,8 @@ def drill_job(
         order=order.to_json(),
         role=PRIMARY,
         moment=moment,
+        journal=str(journal.path.absolute()),
+        anchored_serials=journal.anchored_serials,
     )
 
 

@@ -129,6 +129,14 @@ class Journal(JournalState):
                 code="E_JOURNAL_EMPTY",
             )
 
+    def found_behind(self, error: JournalError) -> None:
+        """Remember that a later journal exists: nothing is written to this one any more."""
+        self._behind = error
+
+    def _require_newest(self) -> None:
+        if self._behind is not None:
+            raise self._behind
+
     def require_not_behind(self, witnesses: Sequence[SignedFile]) -> int:
         """Refuse if a witness of this very share tells of a later or another journal.
 
@@ -137,6 +145,7 @@ class Journal(JournalState):
         Raises:
             JournalError: E_ROLLBACK; from then on nothing is signed any more.
         """
+        self._require_newest()
         try:
             return self.require_witnessed(witnesses, self._id_sign)
         except JournalError as error:
@@ -179,8 +188,7 @@ class Journal(JournalState):
             JournalError: it could not be made durable, so nothing may be unsealed; or an item
                 contradicts a binding, which `policy` should have refused.
         """
-        if self._behind is not None:
-            raise self._behind
+        self._require_newest()
         self.require_history()
         self.require_bindable(items)
         new = [

@@ -5,6 +5,7 @@ put back only where it continues what is there, so that no import ever forgets a
 """
 
 import contextlib
+import itertools
 import os
 import secrets
 from collections.abc import Callable, Mapping
@@ -71,7 +72,7 @@ def import_journal(backup: Path, path: Path, owner: Mapping[str, Any] | None) ->
     there = JournalFile.open(path)  # and with it the lock: no agent runs, none starts
     try:
         if not fresh:
-            _require_prefix(path, lines)
+            _require_extension(path, lines)
         _write_over(path, b"\n".join(lines) + b"\n")
     except BaseException:
         if fresh:
@@ -83,18 +84,47 @@ def import_journal(backup: Path, path: Path, owner: Mapping[str, Any] | None) ->
     return state
 
 
-def _require_prefix(path: Path, lines: list[bytes]) -> None:
-    """Refuse unless every whole line at `path` stands in the same place in `lines`."""
+def _require_extension(path: Path, lines: list[bytes]) -> None:
+    """Refuse unless `lines` hold all that the journal at `path` has, or all that counts of it.
 
-    def compare(line: bytes, number: int) -> None:
-        if number > len(lines) or line != lines[number - 1]:
-            raise JournalError(
-                f"the journal {str(path)!r} has record {number - 1}, which the backup has not; "
-                "nothing was imported",
-                hint="the backup is older or went another way: keep the journal that is there",
-            )
+    An older journal that was started by mistake got an INTENT for every attempt, which the worker
+    refused before it unsealed. Such an end is kept aside and forgets nothing.
+    """
+    there: list[bytes] = []
+    read_whole_lines(path, lambda line, _: there.append(line))
+    same = sum(
+        1
+        for _ in itertools.takewhile(
+            lambda pair: pair[0] == pair[1], zip(there, lines, strict=False)
+        )
+    )
+    end = there[same:]
+    if not end:
+        return
+    if same == len(lines) or not _was_refused(end):
+        raise JournalError(
+            f"the journal {str(path)!r} has record {same}, which the backup has not; "
+            "nothing was imported",
+            hint="the backup is older or went another way: keep the journal that is there",
+        )
+    aside = path.with_name(f"{path.name}.rolled-back-{len(there)}")
+    if not aside.exists():
+        write_new(aside, b"\n".join(there) + b"\n", mode=0o600)
 
-    read_whole_lines(path, compare)
+
+def _was_refused(end: list[bytes]) -> bool:
+    """Tell whether nothing stands in these records but attempts that ended with E_ROLLBACK."""
+    refused = set()
+    intents = set()
+    for number, line in enumerate(end):
+        record = Record.parse(line, f"record {number}")
+        if record.kind == "INTENT":
+            intents.add(record.sequence)
+        elif record.kind == "FAILED" and record.body.take("code") == "E_ROLLBACK":
+            refused.add(record.body.take("intent"))
+        elif record.kind != "POLICY":
+            return False
+    return intents == refused
 
 
 def _write_over(path: Path, content: bytes) -> None:

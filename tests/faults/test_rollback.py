@@ -1,5 +1,6 @@
 """The token remembers how far the journal had come; an older one, or another, signs nothing."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -8,14 +9,18 @@ import pytest
 from signer.custody.anchor import Anchor, share_name
 from signer.custody.jobs.journal import CheckAnchor
 from signer.custody.jobs.sources import SecretSource, TokenChoice
+from signer.custody.journal_backup import import_journal
 from signer.custody.worker_process import run_worker
-from signer.errors import SignerError
+from signer.errors import JournalError, SignerError
 from signer.hsm.profile import load_profile
+from signer.messages.drill import DrillOrder
+from signer.messages.group_file import GroupFile
 from signer.messages.items import Change
 from signer.messages.witness import Witness
 from signer.testing.pool import Pool
 from tests.faults.rollback import ADDRESS, RealDesk, rollback_trials
 from tests.faults.token_objects import data_objects, make_data_object, remove_data_objects
+from tests.simulators.holders import NOW
 
 
 @pytest.fixture
@@ -177,4 +182,43 @@ def test_the_witness_names_the_intent_and_is_the_holders(desk: RealDesk) -> None
     assert (witness.request_digest, witness.partials_sha256) == (
         reply.request_digest,
         reply.partials_digest,
+    )
+
+
+@pytest.mark.case("X493", "a stubborn requester at an agent on an older journal; then its restore")
+def test_an_older_journal_takes_one_attempt_and_is_restored(desk: RealDesk, tmp_path: Path) -> None:
+    desk.sign()
+    older = desk.copy_to(tmp_path / "older")
+    desk.sign()
+    newest = desk.copy_to(tmp_path / "newest")
+    desk.put_back(older)
+    with desk.open() as journal:
+        custodian = desk._custodian(journal)
+        for _ in range(3):
+            with pytest.raises(JournalError) as refused:
+                custodian.sign(desk._request(), 0)
+            assert refused.value.code == "E_ROLLBACK"
+    kinds = [json.loads(line)["type"] for line in desk.path.read_text().splitlines()]
+    assert kinds == ["OPENED", "INTENT", "RELEASED", "INTENT", "FAILED"]
+    import_journal(newest / "journal.jsonl", desk.path, None)
+    assert desk.code() == ""
+
+
+@pytest.mark.case("X494", "drill of an agent on an older journal")
+def test_a_drill_looks_at_the_anchor_too(desk: RealDesk, tmp_path: Path) -> None:
+    order = new_order(desk.papers().group)
+    desk.sign()
+    older = desk.copy_to(tmp_path / "older")
+    desk.sign()
+    with desk.open() as journal:
+        desk._custodian(journal).drill(order, None)
+    desk.put_back(older)
+    with desk.open() as journal, pytest.raises(JournalError) as refused:
+        desk._custodian(journal).drill(order, None)
+    assert refused.value.code == "E_ROLLBACK"
+
+
+def new_order(group: GroupFile) -> DrillOrder:
+    return DrillOrder(
+        group_id=group.group_id, epoch=group.epoch, nonce=bytes(32), moment=NOW, expires=NOW + 60
     )

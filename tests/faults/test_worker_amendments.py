@@ -229,7 +229,7 @@ def test_a_person_confirms_the_new_policy_at_his_terminal(amended: Pool, tmp_pat
     assert "E_CONFIRM" in screen
     assert "No longer:" in screen
     assert "0x 5290 8400" in screen
-    for nothing in ("y\n", "yes\n", "\x03", "\n\x04"):
+    for nothing in ("y\n", "yes\n", "\n", "\x03", "\x04"):
         assert typed(nothing)[0] in (3, 130)
         assert not out.exists()
     assert typed(f" {right[:2].upper()} {right[2:]}\n")[0] == 0

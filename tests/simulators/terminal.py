@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -57,7 +58,7 @@ def _act(arguments: list[str], answers: list[tuple[str, str]]) -> Seen:
         os.execv(sys.executable, [sys.executable, "-m", "signer", *arguments])
     os.close(write_end)
     screen, stdout = b"", b""
-    waiting = list(answers)
+    waiting, answered = list(answers), 0
     deadline = time.monotonic() + _SECONDS
     open_ends = {terminal, read_end}
     while open_ends and time.monotonic() < deadline:
@@ -73,8 +74,11 @@ def _act(arguments: list[str], answers: list[tuple[str, str]]) -> Seen:
                 screen += data
             else:
                 stdout += data
-        if waiting and waiting[0][0].encode() in screen:
+        if waiting and (found := screen.find(waiting[0][0].encode(), answered)) >= 0:
+            answered = found + len(waiting[0][0])
             os.write(terminal, waiting.pop(0)[1].encode())
+    if open_ends:
+        os.kill(pid, signal.SIGKILL)  # it outlived its time
     _, status = os.waitpid(pid, 0)
     return Seen(os.waitstatus_to_exitcode(status), screen.decode(), stdout.decode())
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+from signer.custody.jobs.journal import serials_json, take_serials
+from signer.custody.jobs.sources import optional_path
 from signer.custody.jobs.token_job import TokenJob, as_object, take_head, take_object, take_text
 from signer.strict import MAX_INTEGER, Fields
 
@@ -60,6 +62,8 @@ class RunDrill(TokenJob):
     role: str  # one of ROLES: what the token is to the holder
     others: tuple[dict[str, Any], ...] = ()  # devices that signed before; for the primary only
     moment: int  # Unix seconds, to date the report
+    journal: str | None = None  # absolute; None at a desk, whose agent has it
+    anchored_serials: frozenset[bytes] = frozenset()
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object."""
@@ -71,6 +75,8 @@ class RunDrill(TokenJob):
             "role": self.role,
             "others": list(self.others),
             "moment": self.moment,
+            "journal": self.journal,
+            "anchored_serials": serials_json(self.anchored_serials),
         }
 
     @classmethod
@@ -87,6 +93,8 @@ class RunDrill(TokenJob):
                 for entry in fields.array("others", low=0, high=_MAX_PARTS)
             ),
             moment=fields.integer("moment", low=0, high=MAX_INTEGER),
+            journal=optional_path(fields, "journal"),
+            anchored_serials=take_serials(fields),
         )
         fields.done()
         return job

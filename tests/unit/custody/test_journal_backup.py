@@ -126,3 +126,59 @@ def test_every_line_is_verified(path: Path) -> None:
             verify_journal(path)
     path.write_bytes(raw)
     assert verify_journal(path, OWNER).sequence == 4
+
+
+def older_with(path: Path, folder: Path, more: Callable[[Journal], None]) -> Path:
+    """An older copy of the journal, put back by mistake, and what was written to it then."""
+    older = folder / "journal.jsonl"
+    older.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
+    older.chmod(0o600)
+    with opened(older) as journal:
+        more(journal)
+    return older
+
+
+def refused(journal: Journal, code: str = "E_ROLLBACK") -> None:
+    journal.failed(journal.intent(bytes(32), [Change(9, OTHER)], 0), code)
+
+
+@pytest.mark.case("X491", "backup over an older journal whose later attempts the worker refused")
+def test_refused_attempts_on_an_older_journal_do_not_stop_its_restore(
+    path: Path, tmp_path: Path
+) -> None:
+    def attempts(journal: Journal) -> None:
+        journal.require_policy(0, bytes(32))
+        refused(journal)
+        refused(journal)
+
+    older = older_with(path, tmp_path, attempts)
+    before = older.read_bytes()
+    assert import_journal(path, older, OWNER).sequence == 4
+    assert older.read_bytes() == path.read_bytes()
+    (aside,) = tmp_path.glob("journal.jsonl.rolled-back-*")
+    assert aside.read_bytes() == before
+    with opened(older) as journal:
+        assert journal.address_of(9) is None
+
+
+LATER: dict[str, Callable[[Journal], object]] = {
+    "an intent that nobody ended": lambda j: j.intent(bytes(32), [Change(9, OTHER)], 0),
+    "another failure": lambda j: refused(j, "E_WORKER"),
+    "a release": lambda j: j.released(j.intent(bytes(32), [Change(9, OTHER)], 0), [bytes(96)]),
+    "a denial": lambda j: j.denied(bytes(32), 0, "E_DENIED"),
+    "a drill": lambda j: j.drilled(NOW, bytes(32)),
+}
+
+
+@pytest.mark.case("X492", "backup over an older journal on which more has happened since")
+@pytest.mark.parametrize("later", LATER)
+def test_whatever_else_was_written_is_not_forgotten(path: Path, tmp_path: Path, later: str) -> None:
+    def more(journal: Journal) -> None:
+        refused(journal)
+        LATER[later](journal)
+
+    older = older_with(path, tmp_path, more)
+    before = older.read_bytes()
+    with pytest.raises(JournalError, match="nothing was imported"):
+        import_journal(path, older, OWNER)
+    assert older.read_bytes() == before
