@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from signer.errors import SchemaError
 
 MAX_DEPTH = 8  # levels of nesting
+MAX_BRACKETS = 250_000  # arrays and objects; a request has at most two for a validator
 MAX_INTEGER = 2**53 - 1  # what every JSON reader keeps exact
 
 _HEX = re.compile(r"[0-9a-f]*\Z")
@@ -55,8 +56,11 @@ def parse_object(raw: bytes, *, what: str, max_bytes: int) -> dict[str, Any]:
 
 def _limit_depth(raw: bytes, what: str) -> None:
     """Bound the nesting before the recursive parser sees it. Strings are passed over."""
-    if raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH:
+    opened = raw.count(b"[") + raw.count(b"{")
+    if opened <= MAX_DEPTH:
         return
+    if opened > MAX_BRACKETS:  # in strings too: nothing of ours has as many
+        raise SchemaError(f"{what}: more than {MAX_BRACKETS} arrays and objects")
     depth = 0
     for match in _STRING_OR_BRACKET.finditer(raw):
         byte = match[0]

@@ -11,7 +11,7 @@ from signer.agent.tickets import Ticket, TicketBook
 from signer.custody.jobs.sources import SecretSource
 from signer.custody.journal_state import Signed
 from signer.errors import DeniedError, PinError, SignerError, TokenError, WorkerError
-from signer.messages.confirmation import challenge
+from signer.messages.confirmation import challenge, twelve_words
 from signer.messages.drill import DrillOrder
 from signer.messages.items import Change, Exit
 from signer.messages.request import SignRequest
@@ -41,7 +41,7 @@ class Approvals:
             "history": {},
         }
         if ticket.purpose == SIGN and ticket.raw:
-            value |= await self._intake.read(self._findings, ticket)
+            value |= await self._intake.read_for_holder(self._findings, ticket)
         return value
 
     def _findings(self, ticket: Ticket) -> dict[str, Any]:
@@ -77,7 +77,7 @@ class Approvals:
         ticket = self._book.require_waiting(name, digest, self._intake.now())
         if pipe is None and self._custodian.pin is None:
             raise PinError("this agent has no PIN of its own, and none came with the approval")
-        await self._intake.read(_require_answer, ticket.purpose, ticket.raw, command)
+        await self._intake.read_for_holder(_require_answer, ticket.purpose, ticket.raw, command)
         ticket = self._book.begin(name, digest, self._intake.now())
         self._intake.log_ticket(ticket, holder=holder)
         pin = None if pipe is None else SecretSource(pipe=pipe, final_try=command.final_try)
@@ -94,7 +94,7 @@ class Approvals:
                 order = DrillOrder.parse(ticket.raw)
                 raw, signed = await self._intake.drill_now(order, ticket.owner, **options), 0
             else:
-                request = await self._intake.read(SignRequest.parse, ticket.raw)
+                request = await self._intake.read_for_holder(SignRequest.parse, ticket.raw)
                 reply = await self._intake.sign_now(request, ticket.owner, approved=True, **options)
                 raw, signed = reply.to_bytes(), len(reply.partials) - len(reply.denied)
         except SignerError as error:
@@ -103,6 +103,8 @@ class Approvals:
             else:
                 self._book.fail(ticket, error, self._intake.now())
             self._intake.log_ticket(ticket, holder=holder, code=error.code)
+            if ticket.purpose == SIGN:
+                self._intake.approved_in_vain(error.code)
             raise
         except BaseException:
             self._book.put_back(ticket)  # a bug of ours must not leave it in between
@@ -117,7 +119,7 @@ class Approvals:
         ticket = self._book.begin(name, digest, self._intake.now())
         try:
             if ticket.purpose == SIGN:
-                request = await self._intake.read(SignRequest.parse, ticket.raw)
+                request = await self._intake.read_for_holder(SignRequest.parse, ticket.raw)
                 await self._intake.in_turn(
                     lambda: self._custodian.record_denial(request, ticket.owner, command.reason)
                 )
@@ -130,7 +132,7 @@ class Approvals:
 
     async def unlatch(self) -> dict[str, Any]:
         """Let a PIN that the token refused be tried again."""
-        await self._intake.read(self._custodian.guard.release)
+        await self._intake.read_for_holder(self._custodian.guard.release)
         return {}
 
     def status(self) -> dict[str, Any]:
@@ -172,7 +174,8 @@ def _about(command: Command) -> tuple[str, bytes]:
 def _require_answer(purpose: str, raw: bytes, command: Command) -> None:
     """Check again here what the person had to type, or the words he compared."""
     if purpose == DRILL:
-        right = command.typed == (DRILL,)
+        words = twelve_words(DrillOrder.parse(raw).digest)
+        right = command.words == words if command.words else command.typed == (DRILL,)
     else:
         asked = challenge(SignRequest.parse(raw))
         right = asked.words == command.words if command.words else asked.matches(command.typed)

@@ -1,6 +1,6 @@
 """Where requests come in: answered at once, or kept as tickets until a person has spoken.
 
-The event loop owns the tickets; what takes time is done in two threads of its own, so that reading
+The event loop owns the tickets; what takes time is done in threads of its own, so that reading
 one request does not wait for the signing of another. Signing is one at a time.
 """
 
@@ -41,12 +41,14 @@ class Intake:
         self._metrics = metrics if metrics is not None else Metrics()
         self._turns = 0
         self._reading = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reading")
+        self._holder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="holder")
         self._signing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="signing")
 
     def close(self) -> None:
         """Wait for the signature under way, if there is one."""
         self._signing.shutdown(wait=True)
         self._reading.shutdown(wait=True)
+        self._holder.shutdown(wait=True)
 
     async def sign(self, raw: bytes, uid: int) -> bytes | Ticket:
         """Answer a request: the reply's bytes, or the ticket under which it waits for a person.
@@ -87,6 +89,8 @@ class Intake:
         found = book.ask(ticket, self.now())
         if found is ticket:
             self.log_ticket(found, uid=found.owner)
+            if found.purpose == SIGN:
+                self._metrics.request("waiting", "", 0.0)
         return _settled(found)
 
     # Also for the holder's side
@@ -104,6 +108,10 @@ class Intake:
         self._log.write("drilled", order=order.digest.hex(), uid=uid)
         return canonical(report.signed.to_json()) + b"\n"
 
+    def approved_in_vain(self, code: str) -> None:
+        """Count an approval that ended without a reply; its requester has been answered before."""
+        self._metrics.request("failed", code, 0.0)
+
     async def in_turn(self, work: Callable[[], _T]) -> _T:
         """Do what the custodian does one at a time."""
         self._turns += 1
@@ -115,6 +123,10 @@ class Intake:
     async def read(self, work: Callable[..., _T], *arguments: Any) -> _T:
         """Parse or judge something, beside a signature under way."""
         return await asyncio.get_running_loop().run_in_executor(self._reading, work, *arguments)
+
+    async def read_for_holder(self, work: Callable[..., _T], *arguments: Any) -> _T:
+        """As `read`, for the holder, who does not wait for what strangers have to be read."""
+        return await asyncio.get_running_loop().run_in_executor(self._holder, work, *arguments)
 
     @property
     def busy(self) -> bool:

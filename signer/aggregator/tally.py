@@ -215,7 +215,13 @@ class Tally:
             for signed in self.request.witnesses
             if signed.key_id == key_id_of(id_sign)
         ]
-        return any(w and w.index == witness.index and w.sequence >= witness.sequence for w in known)
+        return any(
+            w
+            and (w.group, w.index) == (witness.group, witness.index)
+            and (w.sequence, w.head) != (witness.sequence, witness.head)  # its own, once more
+            and w.sequence >= witness.sequence
+            for w in known
+        )
 
     def _drop(self, index: ShareIndex, liar: Answer) -> None:
         """Take out the answer that lied; another may have come to stand first meanwhile."""

@@ -101,6 +101,8 @@ def verify_place(printer: Printer, place: Place, witnesses: Sequence[Path]) -> N
         ignored = state.require_witnessed(said, card.body.id_sign)
     value = {"verified": True, "witnesses": len(said) - ignored, "ignored": ignored, **_end(state)}
     words = f"{state.sequence} records, every one verified; the last head is\n{state.head.hex()}"
+    if not place.path.read_bytes().endswith(b"\n"):
+        words += "\nan unfinished last line is left out: an agent is writing it, or one was killed"
     if said:
         words += f"\nheld against {len(said) - ignored} witnesses; {ignored} are not of this share"
     printer.result(value, words)
@@ -120,6 +122,8 @@ def export_bindings(
 ) -> None:
     """Do `signer journal export --bindings`."""
     statement = state_bindings(token, pin, place.path, int(time.time()))
+    if place.group is not None:  # nobody would take one that another token has signed
+        Bindings.open_file(canonical(statement), place.group, "the statement")
     write_new(out, canonical(statement) + b"\n", mode=0o644)
     printer.result({"file": str(out)}, f"all bindings, signed by the token: {out}")
 
@@ -151,7 +155,7 @@ def import_bindings(printer: Printer, place: Place, files: Sequence[Path]) -> No
         )
         for file in files
     ]
-    union = unite(statements, group, index)
+    union = unite(statements, group, index, int(time.time()))
     make_folder(place.path.parent, mode=0o700)
     with Journal.open(place.path, group, index, recovered=True) as journal:
         journal.imported(union.changes, union.deposit_credentials, dict(union.statements))

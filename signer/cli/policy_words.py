@@ -8,7 +8,7 @@ from typing import Any
 from signer.errors import UsageError
 from signer.messages.card import fingerprint
 from signer.messages.group_file import GroupFile
-from signer.messages.items import ROLE_OF_KIND, Deposit
+from signer.messages.items import Deposit
 from signer.messages.request import SignRequest
 from signer.policy.decision import (
     NOTHING_BOUND,
@@ -41,7 +41,7 @@ def shown(policy: Policy, group: GroupFile | None) -> tuple[dict[str, Any], str]
     if group is not None:
         lines.append(f"in force     {_in_force(policy, group)}")
     lines += ["", policy_text(policy)]
-    if group is not None and not _lets_through(policy, group.role):
+    if group is not None and not policy.useful_to(group.role):
         lines += ["", f"A {group.role} key can sign nothing under this policy."]
     return value, "\n".join(lines)
 
@@ -113,12 +113,6 @@ def _in_force(policy: Policy, group: GroupFile) -> str:
             f"yes, this is the group's amendment {number}" if number else "yes, the group's first"
         )
     return f"NO: the group's policy is {fingerprint(group.current_policy_digest)}"
-
-
-def _lets_through(policy: Policy, role: str) -> bool:
-    if role == "withdrawal":
-        return bool(policy.labels)
-    return role in ROLE_OF_KIND.values() and (policy.exits or policy.deposits is not None)
 
 
 def _json(found: Explanation) -> dict[str, Any]:

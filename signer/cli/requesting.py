@@ -32,13 +32,22 @@ from signer.messages.review import Knowledge, request_text
 from signer.messages.validator_list import MAX_PREPARATION_BYTES, parse_validator_list
 from signer.messages.witness import MAX_FILE_BYTES, MAX_WITNESSES, parse_witnesses
 from signer.policy.decision import NOTHING_BOUND, check_items
-from signer.policy.policy import Policy
+from signer.policy.policy import MAX_WINDOW, Policy
+from signer.policy.quantities import DAY
 
 _OPTIONS_OF_KIND = {
     KIND_BLS_TO_EXECUTION_CHANGE: ("to", "validators"),
     KIND_VOLUNTARY_EXIT: ("validator", "epoch"),
     KIND_DEPOSIT: ("credentials", "amount"),
 }
+
+
+def _valid_seconds(text: str) -> int:
+    """Return how long the request shall live; longer than any policy allows is no use."""
+    length = seconds(text)
+    if length > MAX_WINDOW:
+        raise UsageError(f"--valid-for takes at most {MAX_WINDOW // DAY}d, as policies do")
+    return length
 
 
 def make_request(
@@ -70,7 +79,7 @@ def make_request(
     return SignRequest.new(
         group,
         _items(group, kind, fields),
-        expires=int(time.time()) + seconds(valid_for),
+        expires=int(time.time()) + _valid_seconds(valid_for),
         kind=kind,
         witnesses=_witnesses(witnesses),
     )

@@ -18,6 +18,7 @@ from signer.custody.desk import Desk
 from signer.custody.journal_state import Signed
 from signer.errors import AgentError
 from signer.messages.address import ExecutionAddress
+from signer.messages.confirmation import twelve_words
 from signer.messages.drill import DrillOrder, require_open
 from signer.messages.items import Change, Exit
 from signer.messages.reply import CODE_PATTERN, Denial
@@ -63,10 +64,11 @@ def _shown_drill(desk: Desk, raw: bytes, row: dict[str, Any], answer: Fields) ->
     return Shown(
         digest=order.digest,
         text="A drill: your token opens your share and signs in the drill domain.\n"
-        "No Ethereum signature can come of it.",
+        "No Ethereum signature can come of it.\n\n"
+        f"order        {twelve_words(order.digest)}",
         prompts=('Type "drill" to say yes: ',),
         right=lambda typed: tuple(typed) == ("drill",),
-        words="",
+        words=twelve_words(order.digest),
         asks_pin=answer.boolean("asks_pin"),
     )
 

@@ -10,7 +10,7 @@ from signer.custody.desk import read_policy
 from signer.custody.jobs.sources import SecretSource
 from signer.custody.jobs.splitting import SplitKey
 from signer.custody.orders import split_key, terminal
-from signer.errors import OutputError, UsageError
+from signer.errors import OutputError, PolicyError, UsageError
 from signer.files import make_folder, read_file, write_new
 from signer.messages.card import MAX_BYTES as MAX_CARD_BYTES
 from signer.messages.card import Card, fingerprint
@@ -75,6 +75,12 @@ def split_among(
         raise OutputError(f"{str(out)!r} exists and is not overwritten", hint="name a new folder")
     chain = network(network_name, network_file)
     agreed = read_policy(policy)
+    if not agreed.useful_to(role):
+        raise PolicyError(
+            f"under this policy a {role} key can sign nothing, and the policy cannot be changed "
+            "without every holder",
+            hint="list addresses for a withdrawal key; allow exits or deposits for a validator's",
+        )
     texts = [_card_text(path) for path in cards]
     with contextlib.ExitStack() as stack:
         secrets = _Secrets(stack)

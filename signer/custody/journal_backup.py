@@ -113,7 +113,10 @@ def _require_extension(path: Path, lines: list[bytes]) -> None:
 
 
 def _was_refused(end: list[bytes]) -> bool:
-    """Tell whether nothing stands in these records but attempts that ended with E_ROLLBACK."""
+    """Tell whether these records bind nothing but in attempts that ended with E_ROLLBACK.
+
+    OPENED among them is a journal that was begun by mistake, beside the one in the backup.
+    """
     refused = set()
     intents = set()
     for number, line in enumerate(end):
@@ -122,7 +125,7 @@ def _was_refused(end: list[bytes]) -> bool:
             intents.add(record.sequence)
         elif record.kind == "FAILED" and record.body.take("code") == "E_ROLLBACK":
             refused.add(record.body.take("intent"))
-        elif record.kind != "POLICY":
+        elif record.kind not in ("OPENED", "POLICY"):
             return False
     return intents == refused
 

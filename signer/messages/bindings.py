@@ -21,6 +21,8 @@ PAYLOAD_TYPE = "application/vnd.signer.bindings.v1+json"
 MAX_PAYLOAD = 8 * 1024 * 1024
 MAX_BYTES = 12 * 1024 * 1024
 _MAX_ADDRESSES = 2**20
+MAX_AGE = 7 * 86400  # seconds from a statement to its import
+CLOCK_SECONDS = 3600  # that another machine's clock may be ahead
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,16 +107,28 @@ class Union(NamedTuple):
     statements: Mapping[int, bytes]  # share index: SHA-256 of the statement's payload
 
 
-def unite(statements: Sequence[Bindings], group: GroupFile, own_index: int) -> Union:
+def unite(statements: Sequence[Bindings], group: GroupFile, own_index: int, now: int) -> Union:
     """Return the union of what enough other holders' journals bind.
 
+    Args:
+        statements: verified.
+        group: theirs.
+        own_index: of the share that has lost its journal.
+        now: Unix seconds; an old statement may lack what its holder has signed since.
+
     Raises:
-        InputError: too few holders, one twice, or the share's own.
+        InputError: too few holders, one twice, the share's own, or a statement of another time.
         JournalError: two of them bind one validator, or the deposits, differently.
     """
     indices = [statement.index for statement in statements]
     if own_index in indices or len(set(indices)) != len(indices):
         raise InputError("the statements must be of different other holders, one of each")
+    for statement in statements:
+        if not now - MAX_AGE <= statement.moment <= now + CLOCK_SECONDS:
+            raise InputError(
+                f"the statement of holder {statement.index} is not of these days",
+                hint="each holder makes a new one: signer journal export --bindings",
+            )
     need = group.threshold.n - group.threshold.t + 1
     if len(indices) < need:
         raise InputError(

@@ -4,7 +4,6 @@ A reply that brings partials is signed: its `witness` (`signer.messages.witness`
 partials and the place in the holder's journal where their INTENT stands.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -16,6 +15,7 @@ from signer.messages.items import MAX_ITEMS
 from signer.messages.request import OperatorPartial, SignRequest
 from signer.messages.witness import MAX_BYTES as MAX_WITNESS_BYTES
 from signer.messages.witness import PAYLOAD_TYPE as WITNESS_TYPE
+from signer.messages.witness import digest_of_partials
 from signer.strict import Fields, canonical, parse_hex, parse_object
 from signer.threshold.params import MAX_HOLDERS, ShareIndex
 
@@ -67,8 +67,8 @@ class SignReply:
 
     @property
     def partials_digest(self) -> bytes:
-        """SHA-256 over the partials that are there, one after the other."""
-        return hashlib.sha256(b"".join(entry for entry in self.partials if entry)).digest()
+        """What the witness says of them: which were signed, and how."""
+        return digest_of_partials(self.partials)
 
     def to_bytes(self) -> bytes:
         """Return the canonical bytes, newline at the end."""

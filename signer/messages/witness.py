@@ -8,7 +8,8 @@ one is found out by any witness of a later head (`Journal.require_not_behind`).
 `sequence` and `head` are those of the INTENT that the partials were signed under.
 """
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -24,6 +25,15 @@ MAX_FILE_BYTES = 256 * 1024
 MAX_WITNESSES = 100  # in a file or a request
 
 
+def digest_of_partials(partials: Iterable[bytes | None]) -> bytes:
+    """Return SHA-256 over each item's entry: 0x01 and the partial, or 0x00 if it was not signed.
+
+    So a partial cannot be moved to another item of the request under the same witness.
+    """
+    entries = (b"\0" if partial is None else b"\1" + partial for partial in partials)
+    return hashlib.sha256(b"".join(entries)).digest()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Witness:
     """What a witness says. Whether its holder said it is for `open_with` to tell."""
@@ -34,7 +44,7 @@ class Witness:
     sequence: int
     head: bytes
     request_digest: bytes
-    partials_sha256: bytes
+    partials_sha256: bytes  # see `digest_of_partials`
     moment: int  # Unix seconds, by the holder's clock
 
     def to_payload(self) -> bytes:

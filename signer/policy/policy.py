@@ -23,7 +23,7 @@ MAX_BYTES = 256 * 1024
 MAX_ADDRESSES = 1000
 MAX_UIDS = 64  # of a kind
 _MAX_UID = 2**32 - 2
-_DEFAULT_WINDOW, _MAX_WINDOW = 14 * DAY, 90 * DAY
+_DEFAULT_WINDOW, MAX_WINDOW = 14 * DAY, 90 * DAY
 _MAX_DRILL = 1000 * DAY
 _ALLOWED = {True: "allowed", False: "denied"}
 _MAX_ABOVE = 20_000  # items of a request
@@ -75,6 +75,12 @@ class Policy:
     expiry_window: int = _DEFAULT_WINDOW  # seconds from now to the latest `expires`
     approval: Approval = ALWAYS
     drill_every: int | None = None  # seconds
+
+    def useful_to(self, role: str) -> bool:
+        """Tell whether a key of `role` can sign anything under it."""
+        if role == "withdrawal":
+            return bool(self.labels)
+        return role != "validator" or self.exits or self.deposits is not None
 
     def to_json(self) -> dict[str, Any]:
         """Return the canonical form: every field, lists in ascending order."""
@@ -134,7 +140,7 @@ class Policy:
             and fields.choice("exits", ("allowed", "denied")) == "allowed",
             deposits=None if deposits is None else DepositRule.parse(deposits),
             requesters=None if requesters is None else _requesters(requesters),
-            expiry_window=_seconds(fields, "expiry_window", MINUTE, _MAX_WINDOW)
+            expiry_window=_seconds(fields, "expiry_window", MINUTE, MAX_WINDOW)
             if fields.has("expiry_window")
             else _DEFAULT_WINDOW,
             approval=Approval.take(fields),

@@ -76,7 +76,12 @@ def test_other_credentials_are_denied(validators: Pool, tmp_path: Path) -> None:
 
 @pytest.mark.case("F23", "keystore of a signing key for a withdrawal group, and the other way")
 def test_a_keystores_path_must_fit_the_role(pool: Pool, tmp_path: Path) -> None:
-    for role, path in (("withdrawal", "m/12381/3600/0/0/0"), ("validator", "m/12381/3600/0/0")):
+    exits = tmp_path / "exits.yaml"
+    exits.write_text("version: 2\nexits: allowed\n")
+    for role, path, policy in (
+        ("withdrawal", "m/12381/3600/0/0/0", pool.policy),
+        ("validator", "m/12381/3600/0/0", exits),
+    ):
         keystore = tmp_path / f"{role}.json"
         value = {
             "crypto": {
@@ -94,7 +99,7 @@ def test_a_keystores_path_must_fit_the_role(pool: Pool, tmp_path: Path) -> None:
         password.touch(mode=0o600)
         password.write_text("any")
         cards = [part for holder in pool.holders for part in ("--card", holder.card)]
-        done = pool.run("group", "split", *cards, "--threshold", "3", "--policy", pool.policy,
+        done = pool.run("group", "split", *cards, "--threshold", "3", "--policy", policy,
                         "--network", "mainnet", "--role", role, "--keystore", keystore,
                         "--password-file", password, "--out", tmp_path / f"out-{role}",
                         "--json", expect=1)  # fmt: skip

@@ -1,6 +1,5 @@
 """One holder's desk in memory: real papers, a real journal on disk, a worker that is a function."""
 
-import hashlib
 import json
 import threading
 from collections.abc import Callable, Mapping
@@ -16,6 +15,7 @@ from signer.custody.journal import Journal
 from signer.errors import SignerError
 from signer.hsm.profile import load_profile
 from signer.messages.request import SignRequest
+from signer.messages.witness import digest_of_partials
 from signer.sealing.share import seal_share
 from signer.secret import SecretBytes
 from signer.strict import Fields
@@ -71,7 +71,9 @@ class SimulatedWorker:
             sequence=last["seq"],
             head=bytes.fromhex(last["head"]),
             request_digest=request.digest,
-            partials_sha256=hashlib.sha256(b"".join(partials)).digest(),
+            partials_sha256=digest_of_partials(
+                None if i in job.skip else p for i, p in enumerate(everything)
+            ),
         )
         result = {
             "partials": [p.hex() for p in partials],

@@ -5,7 +5,6 @@ policy are checked again, and the envelope opens only under exactly the network,
 index, public share, first policy and holders that the order names.
 """
 
-import hashlib
 import os
 import time
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ from signer.hsm.session import TokenSession
 from signer.messages.dsse import SignedFile, key_id_of, pre_authentication_encoding
 from signer.messages.items import ROLE_OF_KIND
 from signer.messages.request import SignRequest
-from signer.messages.witness import PAYLOAD_TYPE, Witness
+from signer.messages.witness import PAYLOAD_TYPE, Witness, digest_of_partials
 from signer.policy.ruling import rule_on
 from signer.sealing.envelope import Envelope
 from signer.sealing.share import unseal_share
@@ -54,7 +53,9 @@ def sign_batch(fields: Fields) -> dict[str, Any]:
             )
         milliseconds = int(1000 * (time.monotonic() - opened)) + 1
         partials = [bytes(partial) for partial in signed]
-        witness = _witness(session, job, binding.group, request.digest, record, partials)
+        ours = iter(partials)
+        of_items = [None if p in job.skip else next(ours) for p in range(len(request.items))]
+        witness = _witness(session, job, binding.group, request.digest, record, of_items)
         anchored_on = serial_digest(session).hex() if job.anchor == "token" else None
     return {
         "partials": [partial.hex() for partial in partials],
@@ -85,7 +86,7 @@ def _witness(
     group: bytes,
     request_digest: bytes,
     record: Anchor,
-    partials: Sequence[bytes],
+    partials: Sequence[bytes | None],  # one for each item of the request
 ) -> SignedFile:
     """Have the holder's identity key say what was signed, and under which record."""
     witness = Witness(
@@ -95,7 +96,7 @@ def _witness(
         sequence=record.sequence,
         head=record.head,
         request_digest=request_digest,
-        partials_sha256=hashlib.sha256(b"".join(partials)).digest(),
+        partials_sha256=digest_of_partials(partials),
         moment=int(time.time()),
     )
     identity = identity_key(session)

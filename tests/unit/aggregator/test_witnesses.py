@@ -7,7 +7,7 @@ import pytest
 
 from signer.aggregator.outcome import outcome_of
 from signer.aggregator.tally import Tally
-from signer.messages.reply import SignReply
+from signer.messages.reply import Denial, SignReply
 from signer.messages.request import SignRequest
 from signer.strict import canonical
 from tests.simulators.holders import SimulatedPool, seeded
@@ -99,6 +99,21 @@ def test_a_spares_partials_count_if_they_are_right() -> None:
     assert names(tally) == [(1, "liar", "E_WITNESS"), (1, "other", "E_WITNESS")]
 
 
+@pytest.mark.case("X501", "partials moved to other items, or a denial made a partial")
+def test_partials_stay_with_their_items() -> None:
+    first, _, third = POOL.reply(1, REQUEST).partials
+    true = replace(
+        POOL.reply(1, REQUEST), partials=(first, None, third), denied=(Denial(1, "E_X", "no"),)
+    )
+    honest = POOL.witnessed(1, true)
+    assert tally_of().add("agent-1", honest)
+    for moved in ((first, third, None), (first, bytes(96), third), (None, first, third)):
+        tally = tally_of()
+        assert not tally.add("relay", replace(honest, partials=moved))
+        assert names(tally) == [(1, "relay", "E_WITNESS")]
+        assert tally.culprits[0].evidence is None
+
+
 @pytest.mark.case("X402", "bad partials, signed by the holder himself: evidence")
 def test_a_lie_that_was_signed_is_evidence() -> None:
     lie = POOL.witnessed(1, lie_of(1))
@@ -124,11 +139,16 @@ def test_a_lie_that_was_not_signed_blames_the_source() -> None:
 
 @pytest.mark.case("S13", "good partial, its journal not beyond one the request knows of")
 @pytest.mark.parametrize(
-    ("known", "found"), [(0, []), (1, [(1, "agent-1")]), (7, [(1, "agent-1")])]
-)
-def test_an_answer_from_an_older_journal_is_told(known: int, found: list[Any]) -> None:
+    ("known", "found"),
+    [
+        ({"sequence": 0}, []), ({"sequence": 1}, []),  # the second is its own, given once more
+        ({"sequence": 1, "head": bytes(32)}, [(1, "agent-1")]),
+        ({"sequence": 7}, [(1, "agent-1")]), ({"sequence": 7, "group": bytes(32)}, []),
+    ],
+)  # fmt: skip
+def test_an_answer_from_an_older_journal_is_told(known: dict[str, Any], found: list[Any]) -> None:
     others = POOL.witness(2, sequence=100)
-    request = replace(REQUEST, witnesses=(POOL.witness(1, sequence=known), others))
+    request = replace(REQUEST, witnesses=(POOL.witness(1, **known), others))
     assert request.digest == REQUEST.digest
     tally = tally_of(request)
     assert tally.add("agent-1", POOL.reply(1, request))

@@ -61,7 +61,7 @@ def test_a_witness_is_no_statement() -> None:
 def test_the_union_is_everything_that_any_bound() -> None:
     one = statement(2, Change(1, ADDRESS), Change(3, OTHER))
     two = statement(3, Change(3, OTHER), Change(2, ADDRESS), deposit_credentials=b"\1" * 32)
-    union = unite([one, two, statement(5)], GROUP, 1)
+    union = unite([one, two, statement(5)], GROUP, 1, NOW)
     assert union.changes == (Change(1, ADDRESS), Change(2, ADDRESS), Change(3, OTHER))
     assert union.deposit_credentials == b"\1" * 32
     assert set(union.statements) == {2, 3, 5}
@@ -71,14 +71,14 @@ def test_the_union_is_everything_that_any_bound() -> None:
 @pytest.mark.parametrize("holders", [(2, 3), (2, 3, 3), (1, 2, 3), ()])
 def test_too_few_holders_are_refused(holders: tuple[int, ...]) -> None:
     with pytest.raises(InputError):
-        unite([statement(index) for index in holders], GROUP, 1)
+        unite([statement(index) for index in holders], GROUP, 1, NOW)
 
 
 @pytest.mark.case("X416", "two holders bound one validator, or the deposits, differently")
 def test_a_conflict_is_named() -> None:
     changes = [statement(2, Change(1, ADDRESS)), statement(3), statement(4, Change(1, OTHER))]
     with pytest.raises(JournalError, match="holders 2 and 4 have validator 1"):
-        unite(changes, GROUP, 1)
+        unite(changes, GROUP, 1, NOW)
     deposits = [statement(i, deposit_credentials=bytes([i]) * 32) for i in (2, 3, 4)]
     with pytest.raises(JournalError, match="holders 2 and 3 have the deposits"):
-        unite(deposits, GROUP, 1)
+        unite(deposits, GROUP, 1, NOW)
