@@ -17,6 +17,7 @@ from signer.strict import MAX_DEPTH, MAX_INTEGER
 
 _PREFIX = "tag:yaml.org,2002:"
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,15})")
+_HIDDEN_LINE = re.compile("\r(?!\n)|[\x85\u2028\u2029]")  # a new line to YAML, not to an editor
 _PLAIN = {"true": True, "false": False, "null": None, "": None}
 
 
@@ -36,6 +37,9 @@ def parse_yaml_object(text_bytes: bytes, *, what: str, max_bytes: int) -> dict[s
         raise SchemaError(f"{what}: not UTF-8 at byte {error.start}") from None
     if text.startswith("\ufeff"):
         raise SchemaError(f"{what}: starts with a byte-order mark")
+    if hidden := _HIDDEN_LINE.search(text):
+        line = text.count("\n", 0, hidden.start()) + 1
+        raise SchemaError(f"{what}: line {line} holds a character that hides a line's end")
     try:
         _limit_structure(text, what)
         node = yaml.compose(text, Loader=yaml.SafeLoader)

@@ -13,6 +13,7 @@ has to be kept on disk. What a person answers is not decided here, only kept.
        └─ time ────▶ expired
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,8 @@ MAX_WAITING = 32
 MAX_WAITING_OF_ONE = 8  # of one uid
 MAX_FINISHED = 64
 MAX_BYTES = 64 * 1024 * 1024  # requests that wait and replies that may be fetched
+_REPLY_BYTES = 8192  # room kept for a reply, and …
+_REPLY_BYTES_OF_ITEM = 256  # … more for each item: a partial in hex, or a denial
 MAX_ASKERS = 64
 KEPT_SECONDS = 3600  # a finished ticket; no longer than its request lives …
 FETCH_SECONDS = 60  # … but so long at least, for who polls every few seconds
@@ -58,8 +61,10 @@ class Ticket:
 
     @property
     def size(self) -> int:
-        """How many bytes it holds."""
-        return len(self.raw) + len(self.reply)
+        """How many bytes it holds, or needs room for until it is finished."""
+        if self.state in OPEN:
+            return len(self.raw) + _REPLY_BYTES + _REPLY_BYTES_OF_ITEM * self.items
+        return len(self.reply)
 
     def to_json(self) -> dict[str, Any]:
         """Return what its askers are told."""
@@ -160,8 +165,7 @@ class TicketBook:
     def done(self, ticket: Ticket, reply: bytes, now: int) -> None:
         """Keep the reply for whoever asked."""
         self._finish(ticket, DONE, now)
-        self._make_room(len(reply))
-        ticket.reply = reply
+        ticket.reply = reply  # room was kept for it
 
     def fail(self, ticket: Ticket, trouble: SignerError, now: int) -> None:
         """Keep why nothing could be signed."""
@@ -186,15 +190,18 @@ class TicketBook:
         self._make_room(new.size)
 
     def _make_room(self, size: int) -> None:
-        """Forget finished tickets, oldest first, until there is room for `size` bytes more."""
-        finished = list(self._finished())
-        excess = len(finished) - MAX_FINISHED
+        """Forget finished tickets until there is room for `size` bytes more.
+
+        Whoever has most of them loses his oldest first: nobody can crowd out another's reply.
+        """
         total = sum(ticket.size for ticket in self._tickets.values()) + size
-        for ticket in sorted(finished, key=lambda ticket: ticket.finished):
-            if excess <= 0 and total <= MAX_BYTES:
+        while finished := list(self._finished()):
+            if len(finished) <= MAX_FINISHED and total <= MAX_BYTES:
                 return
-            excess, total = excess - 1, total - ticket.size
-            del self._tickets[ticket.id]
+            of_owner = Counter(ticket.owner for ticket in finished)
+            oldest = min(finished, key=lambda ticket: (-of_owner[ticket.owner], ticket.finished))
+            total -= oldest.size
+            del self._tickets[oldest.id]
 
     def _finished(self) -> Iterator[Ticket]:
         return (ticket for ticket in self._tickets.values() if ticket.state not in OPEN)

@@ -93,8 +93,11 @@ class Tally:
             return False
         with self._lock:
             answers = self._answers.setdefault(reply.index, [])
-            if any(answer.reply.partials == reply.partials for answer in answers):
-                return False
+            for place, answer in enumerate(answers):
+                if answer.reply.partials == reply.partials:
+                    if self.by_unknown_key(answer.reply) and not self.by_unknown_key(reply):
+                        answers[place] = Answer(source, reply, kept)  # it says more: it is signed
+                    return False
             answers.append(Answer(source, reply, kept))
             answers.sort(key=_unanswered)  # stable: of two alike the first stands
             return True

@@ -2,12 +2,13 @@
 
 import os
 import re
+import shutil
 from pathlib import Path
 
 import click
 
 from signer.custody.jobs.sources import DISPLAY_VARIABLES, SecretSource, TokenChoice
-from signer.errors import UsageError
+from signer.errors import PinError, UsageError
 from signer.files import read_file
 from signer.hsm.profile import load_profile
 from signer.messages.card import NAME_PATTERN
@@ -42,6 +43,7 @@ def pin_choice(
 
     Raises:
         UsageError: several sources, or the last try to be spent with nobody there.
+        PinError: the descriptor is not open.
     """
     sources = {
         "--pin-file": pin_file,
@@ -56,17 +58,34 @@ def pin_choice(
         raise UsageError(f"--final-try does not go with {given[0]}: a person has to be there")
     if not given and not final_try:
         return None
+    if pin_fd is not None:
+        _require_open(pin_fd)
     display = {} if pinentry is None else {
         name: os.environ[name][:256] for name in DISPLAY_VARIABLES if os.environ.get(name)
     }  # fmt: skip
     return SecretSource(
         file=None if pin_file is None else str(pin_file.absolute()),
         pipe=pin_fd,
-        pinentry=None if pinentry is None else str(pinentry.absolute()),
+        pinentry=None if pinentry is None else _program(pinentry),
         pad=pin_pad,
         display=display,
         final_try=final_try,
     )
+
+
+def _require_open(descriptor: int) -> None:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        raise PinError(
+            f"descriptor {descriptor} is not open", hint=f"give the PIN with {descriptor}<FILE"
+        ) from None
+
+
+def _program(path: Path) -> str:
+    """Return where a program is; a bare name is looked for as a shell does."""
+    bare = len(path.parts) == 1
+    return (shutil.which(str(path)) if bare else None) or str(path.absolute())
 
 
 def holder_name(name: str) -> str:

@@ -25,7 +25,7 @@ from signer.custody.anchor import Anchor
 from signer.custody.host_anchor import HostAnchor
 from signer.custody.journal_file import JournalFile, reason
 from signer.custody.journal_state import VERSION, JournalState, owner_of
-from signer.custody.record import record_line
+from signer.custody.record import MAX_LINE_BYTES, record_line
 from signer.custody.record_items import items_json, kind_of
 from signer.errors import JournalError
 from signer.files import fsync_folder
@@ -284,6 +284,8 @@ class Journal(JournalState):
             body = {**body, "clock": now}
         sequence = self.sequence
         line, head = record_line(sequence, self.head, moment, kind, body)
+        if len(line) > MAX_LINE_BYTES:  # it could not be read back
+            raise JournalError(f"a record of {len(line)} bytes is too large for the journal")
         self._file.append(line)
         self.apply(kind, Fields(body, "record"), moment, head)
         return sequence

@@ -160,10 +160,14 @@ def group_by_address(items: Iterable[Item]) -> dict[ExecutionAddress, list[int]]
 
 
 def changes_to_json(items: Sequence[Item]) -> list[dict[str, Any]]:
-    """Return the compact JSON form of changes: addresses, each with its validators."""
+    """Return the compact JSON form of changes: addresses, each with its validators.
+
+    More validators than fit a request, as a journal may bind, are several entries of one address.
+    """
     return [
-        {"to_execution_address": address.wire, "validator_indices": indices}
+        {"to_execution_address": address.wire, "validator_indices": indices[start:][:MAX_ITEMS]}
         for address, indices in group_by_address(items).items()
+        for start in range(0, len(indices), MAX_ITEMS)
     ]
 
 

@@ -26,7 +26,7 @@ _MAX_UID = 2**32 - 2
 _DEFAULT_WINDOW, MAX_WINDOW = 14 * DAY, 90 * DAY
 _MAX_DRILL = 1000 * DAY
 _ALLOWED = {True: "allowed", False: "denied"}
-_MAX_ABOVE = 20_000  # items of a request
+_MAX_ABOVE = 19_999  # items; no request has more than one more, and `never` has to say so
 
 
 @dataclass(frozen=True, slots=True)

@@ -222,3 +222,16 @@ def new_order(group: GroupFile) -> DrillOrder:
     return DrillOrder(
         group_id=group.group_id, epoch=group.epoch, nonce=bytes(32), moment=NOW, expires=NOW + 60
     )
+
+
+@pytest.mark.case("X410", "order that says the token keeps no anchor, and a journal put back")
+@pytest.mark.parametrize("said", ["none", "host"])
+def test_an_anchor_counts_whatever_the_order_says(
+    desk: RealDesk, tmp_path: Path, said: str
+) -> None:
+    desk.sign()
+    copy = desk.copy_to(tmp_path / "copy")
+    desk.anchor = said
+    desk.sign()
+    desk.put_back(copy)
+    assert desk.code() == "E_ROLLBACK"

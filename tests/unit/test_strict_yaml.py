@@ -150,3 +150,11 @@ def test_a_plain_address_is_the_text_it_looks_like() -> None:
         b"a: 0x52908400098527886E0F7030069857D2E4169EE7", what="f", max_bytes=99
     )
     assert value == {"a": "0x52908400098527886E0F7030069857D2E4169EE7"}
+
+
+@pytest.mark.case("R10", "line that an editor does not show: after a CR, NEL, LS or PS")
+@pytest.mark.parametrize("end", ["\r", "\x85", "\u2028", "\u2029"])
+def test_no_line_is_hidden_in_a_comment(end: str) -> None:
+    with pytest.raises(SchemaError, match="line 2 holds a character"):
+        parse(f"a: 1\nb: 2 # cold wallet{end}c: 3\n")
+    assert parse("a: 1\r\nb: 2\r\n") == {"a": 1, "b": 2}

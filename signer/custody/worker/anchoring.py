@@ -99,6 +99,11 @@ def advance(
     return anchor
 
 
+def is_anchored(session: TokenSession, share: Share) -> bool:
+    """Tell whether the token keeps anything under the share's name."""
+    return bool(read_objects(session, share.name))
+
+
 def require_intent(links: Iterator[Link], request_digest: bytes) -> Link:
     """Return the last record, if it is the INTENT of the request of this digest.
 

@@ -17,7 +17,13 @@ from signer.custody.anchor import Anchor
 from signer.custody.jobs.shares import SignBatch
 from signer.custody.journal_tail import links_backwards
 from signer.custody.worker.agreement import agreed_policy, binding_of
-from signer.custody.worker.anchoring import Share, advance, require_intent, serial_digest
+from signer.custody.worker.anchoring import (
+    Share,
+    advance,
+    is_anchored,
+    require_intent,
+    serial_digest,
+)
 from signer.custody.worker.desk_token import session_on
 from signer.errors import DeniedError
 from signer.hsm.keys import identity_key, receiving_key
@@ -73,8 +79,8 @@ def _newest_record(session: TokenSession, job: SignBatch, group: bytes, digest: 
         JournalError: E_JOURNAL or E_ROLLBACK; nothing may be unsealed.
         AnchorError: E_ANCHOR; the same.
     """
-    if job.anchor == "token":
-        share = Share(group, job.index)
+    share = Share(group, job.index)
+    if job.anchor == "token" or is_anchored(session, share):  # whatever the order says
         return advance(session, share, job.journal, job.anchored_serials, digest)
     last = require_intent(links_backwards(Path(job.journal)), digest)
     return Anchor(last.sequence, last.head)

@@ -28,7 +28,7 @@ from signer.errors import (
     TokenNotFoundError,
     WorkerError,
 )
-from signer.messages.confirmation import challenge
+from signer.messages.confirmation import challenge, twelve_words
 from signer.messages.drill import DrillOrder
 from signer.messages.reply import SignReply
 from tests.simulators.attended import AttendedCustodian
@@ -340,6 +340,45 @@ def test_what_a_person_can_mend_waits_again(
     run(holder, use)
 
 
+def test_what_waits_and_what_fails_is_counted(holder: AttendedCustodian) -> None:
+    async def use(agent: RunningServer) -> None:
+        await ask(agent)
+        holder.fault = WorkerError("died")
+        with pin() as pipe:
+            assert await refusal(agent, approve(), pipe) == "E_WORKER"
+        page = (await agent.ask("GET", "/v1/metrics")).body.decode()
+        assert 'signer_requests_total{result="waiting",code=""} 1' in page
+        assert 'signer_requests_total{result="failed",code="E_WORKER"} 1' in page
+
+    uids = frozenset({UID})
+    run(holder, use, peers={"status": uids, "sign": uids, "metrics": uids})
+
+
+@pytest.mark.case("X433", "requests that take long to read, while the holder says no")
+def test_the_holder_does_not_wait_for_what_strangers_have_read(holder: AttendedCustodian) -> None:
+    async def use(agent: RunningServer) -> None:
+        await ask(agent)
+        held, began = threading.Event(), threading.Event()
+
+        def slow(*_: Any) -> None:
+            began.set()
+            held.wait(20)
+            raise WorkerError("was held up")
+
+        holder.review = slow  # type: ignore[method-assign, assignment]
+        reading = asyncio.ensure_future(ask(agent, POOL.request(9).to_bytes()))
+        assert await asyncio.to_thread(began.wait, 5)
+        denial = Command(name=DENY, ticket=TICKET, request=REQUEST.digest, reason="E_TARGET")
+        try:
+            assert (await order(agent, denial))["state"] == "denied"
+            assert not reading.done()
+        finally:
+            held.set()
+            await reading
+
+    run(holder, use)
+
+
 @pytest.mark.case("X437", "a bug while an approval is carried out: told as such, the ticket waits")
 def test_a_bug_leaves_no_ticket_in_between(holder: AttendedCustodian) -> None:
     async def use(agent: RunningServer) -> None:
@@ -353,13 +392,20 @@ def test_a_bug_leaves_no_ticket_in_between(holder: AttendedCustodian) -> None:
     run(holder, use)
 
 
-@pytest.mark.case("R15", "wrong answer to a drill that waits")
-def test_a_drill_waits_where_only_a_person_has_the_pin(holder: AttendedCustodian) -> None:
-    group = POOL.group
-    drill = DrillOrder(
-        group_id=group.group_id, epoch=group.epoch, nonce=bytes(32), moment=NOW, expires=NOW + 600
-    )
-    name = drill.digest.hex()[:16]
+DRILL = DrillOrder(
+    group_id=POOL.group.group_id, epoch=POOL.group.epoch, nonce=bytes(32), moment=NOW,
+    expires=NOW + 600,
+)  # fmt: skip
+
+
+@pytest.mark.case("R15", "wrong answer to a drill that waits, wrong words")
+@pytest.mark.parametrize(
+    ("typed", "words"), [(("drill",), ""), ((), twelve_words(DRILL.digest))], ids=["typed", "words"]
+)
+def test_a_drill_waits_where_only_a_person_has_the_pin(
+    holder: AttendedCustodian, typed: tuple[str, ...], words: str
+) -> None:
+    drill, name = DRILL, DRILL.digest.hex()[:16]
 
     async def use(agent: RunningServer) -> None:
         answer = await agent.ask("POST", "/v1/drill", drill.to_bytes())
@@ -370,7 +416,10 @@ def test_a_drill_waits_where_only_a_person_has_the_pin(holder: AttendedCustodian
         with pin() as pipe:
             assert await refusal(agent, approve(**yes, typed=("yes",)), pipe) == "E_CONFIRM"
             assert await refusal(agent, approve(**yes, typed=TYPED), pipe) == "E_CONFIRM"
-            assert (await order(agent, approve(**yes, typed=("drill",)), pipe))["state"] == "done"
+            wrong = CHALLENGE.words
+            assert await refusal(agent, approve(**yes, typed=(), words=wrong), pipe) == "E_CONFIRM"
+            done = await order(agent, approve(**yes, typed=typed, words=words), pipe)
+            assert done["state"] == "done"
         assert (await poll(agent, name)).json == {"order": "00" * 32}
         assert (holder.pins, holder.signed) == ([b"1234"], [])
 

@@ -1,5 +1,6 @@
 """The book of tickets alone: no socket, no clock of its own."""
 
+import contextlib
 import hashlib
 from typing import Any
 
@@ -147,7 +148,9 @@ def test_a_flood_is_bounded() -> None:
     assert code_of(book.ask, ticket("last", uid=5), NOW) == "E_BUSY"
     assert book.waiting == MAX_WAITING
     big = TicketBook()
-    big.ask(ticket("big", raw=bytes(MAX_BYTES)), NOW)
+    room = ticket("big").size - len(b"request")
+    assert code_of(big.ask, ticket("big", raw=bytes(MAX_BYTES - room + 1)), NOW) == "E_BUSY"
+    big.ask(ticket("big", raw=bytes(MAX_BYTES - room)), NOW)
     assert code_of(big.ask, ticket("little", uid=5), NOW) == "E_BUSY"
 
 
@@ -218,3 +221,27 @@ def test_whatever_happens_a_ticket_is_signed_once_and_the_book_is_bounded(
         assert {entry.id for entry in pending if entry.state == SIGNING} == signing.keys()
         assert all(entry.state in OPEN for entry in pending)
         assert book.waiting <= MAX_WAITING
+
+
+@pytest.mark.case("X433", "endless tickets of one user, while another's reply waits to be fetched")
+def test_nobody_crowds_out_anothers_reply() -> None:
+    book = TicketBook()
+    mine = book.ask(ticket("mine", uid=1), NOW)
+    book.done(book.begin(mine.id, mine.digest, NOW), b"reply", NOW)
+    for second in range(1, 3 * MAX_FINISHED):
+        for number in range(MAX_WAITING_OF_ONE):
+            name, moment = f"{second} {number}", NOW + second
+            book.ask(ticket(name, uid=2, expires=moment + 1), moment)
+    assert book.find(mine.id, NOW + 3 * MAX_FINISHED, uid=1).reply == b"reply"
+
+
+@pytest.mark.case("X433", "book full of waiting requests when an approved one is signed")
+def test_room_is_kept_for_the_reply() -> None:
+    book = TicketBook()
+    first = book.ask(ticket("first", items=20_000), NOW)
+    for uid in range(MAX_WAITING):
+        with contextlib.suppress(AgentError):
+            book.ask(ticket(str(uid), uid=uid, raw=bytes(7_000_000)), NOW)
+    book.done(book.begin(first.id, first.digest, NOW), bytes(4_500_000), NOW)
+    assert book.find(first.id, NOW, uid=1000).state == DONE
+    assert sum(entry.size for entry in book._tickets.values()) <= MAX_BYTES

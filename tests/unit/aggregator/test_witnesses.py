@@ -158,3 +158,15 @@ def test_an_answer_from_an_older_journal_is_told(known: dict[str, Any], found: l
     kept = tally_of(request)
     assert kept.add("agent-1", POOL.reply(1, request), kept=True)  # it was made before
     assert kept.rolled_back == []
+
+
+@pytest.mark.case("X452", "somebody's witness on the holder's own partials, given before his")
+def test_the_holders_own_witness_stands() -> None:
+    true = POOL.reply(1, REQUEST)
+    assert true.witness is not None
+    tally = tally_of()
+    assert tally.add("relay", replace(true, witness=replace(true.witness, key_id=bytes(32))))
+    assert not tally.add("agent-1", true)
+    assert [a.reply.witness for a in tally.answers.values()] == [true.witness]
+    assert not tally.add("relay", replace(true, witness=replace(true.witness, key_id=bytes(32))))
+    assert [a.source for a in tally.answers.values()] == ["agent-1"]

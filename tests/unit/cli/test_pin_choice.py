@@ -1,5 +1,6 @@
 """Where a desk command takes the PIN: at most one source, and the last try only with a person."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,15 @@ from click.testing import CliRunner
 from signer.cli.options import pin_option
 from signer.cli.wiring import pin_choice
 from signer.custody.jobs.sources import SecretSource
-from signer.errors import UsageError
+from signer.errors import PinError, UsageError
 from signer.strict import Fields, canonical, parse_object
 
 NOTHING: dict[str, Any] = {
     "pin_file": None, "pin_fd": None, "pinentry": None, "pin_pad": False, "final_try": False,
 }  # fmt: skip
+DESCRIPTOR = os.open("/dev/null", os.O_RDONLY)
 SOME: tuple[dict[str, Any], ...] = (
-    {"pin_file": Path("/p")}, {"pin_fd": 3}, {"pinentry": Path("/e")}, {"pin_pad": True},
+    {"pin_file": Path("/p")}, {"pin_fd": DESCRIPTOR}, {"pinentry": Path("/e")}, {"pin_pad": True},
 )  # fmt: skip
 
 
@@ -41,9 +43,9 @@ def test_pinentry_gets_the_display_and_nothing_else(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
     monkeypatch.setenv("GPG_TTY", "/dev/pts/1")
     monkeypatch.setenv("SIGNER_PIN", "1234")
-    source = pin_choice(**NOTHING | {"pinentry": Path("pinentry-tty")})
+    source = pin_choice(**NOTHING | {"pinentry": Path("bin/pinentry-tty")})
     assert source is not None
-    assert source.pinentry == str(Path.cwd() / "pinentry-tty")
+    assert source.pinentry == str(Path.cwd() / "bin/pinentry-tty")
     assert source.display["WAYLAND_DISPLAY"] == "wayland-0"
     assert source.display["GPG_TTY"] == "/dev/pts/1"
     assert "SIGNER_PIN" not in source.display
@@ -98,3 +100,21 @@ def test_a_descriptor_that_cannot_be_one(value: str) -> None:
         pytest.fail("ran")
 
     assert CliRunner().invoke(command, ["--pin-fd", value]).exit_code == 2
+
+
+def test_a_bare_name_of_pinentry_is_looked_for_as_a_shell_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "bin" / "pinentry-mine"
+    program.parent.mkdir()
+    program.touch(mode=0o700)
+    monkeypatch.setenv("PATH", str(program.parent))
+    source = pin_choice(**NOTHING | {"pinentry": Path("pinentry-mine")})
+    assert source is not None
+    assert source.pinentry == str(program)
+
+
+@pytest.mark.case("X462", "PIN on a descriptor that is not open")
+def test_a_descriptor_must_be_open() -> None:
+    with pytest.raises(PinError, match="descriptor 1023 is not open"):
+        pin_choice(**NOTHING | {"pin_fd": 1023})

@@ -241,3 +241,23 @@ def test_without_the_hosts_anchor_nothing_is_bound_for_signing(path: Path) -> No
 def test_an_anchor_comes_back_from_its_bytes() -> None:
     anchor = Anchor(2**53 - 1, bytes(range(32)))
     assert Anchor.parse(anchor.to_bytes()) == anchor
+
+
+@pytest.mark.case("X416", "more validators taken over for one address than a request may name")
+def test_many_bindings_are_taken_over(path: Path) -> None:
+    changes = [Change(number, ADDRESS) for number in range(45_000)]
+    with opened(path, recovered=True) as journal:
+        journal.imported(changes, None, {2: bytes(32)})
+    with opened(path, recovered=True) as journal:
+        assert sorted(journal.bindings()) == changes
+        assert not journal.needs_history
+
+
+@pytest.mark.case("X416", "so many bindings that the record could not be read back")
+def test_what_could_not_be_read_back_is_not_written(path: Path) -> None:
+    changes = [Change(number, ADDRESS) for number in range(10**6, 10**6 + 280_000)]
+    with opened(path, recovered=True) as journal:
+        with pytest.raises(JournalError, match="too large"):
+            journal.imported(changes, None, {2: bytes(32)})
+        assert journal.sequence == 1
+    opened(path, recovered=True).close()

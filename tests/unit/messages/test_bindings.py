@@ -82,3 +82,19 @@ def test_a_conflict_is_named() -> None:
     deposits = [statement(i, deposit_credentials=bytes([i]) * 32) for i in (2, 3, 4)]
     with pytest.raises(JournalError, match="holders 2 and 3 have the deposits"):
         unite(deposits, GROUP, 1, NOW)
+
+
+@pytest.mark.case("X414", "statement of last month, and of tomorrow")
+def test_a_statement_is_of_these_days() -> None:
+    others = [statement(2), statement(3)]
+    for moment in (NOW - 7 * 86400, NOW + 3600):
+        assert unite([*others, statement(4, moment=moment)], GROUP, 1, NOW).statements
+    for moment in (NOW - 7 * 86400 - 1, NOW + 3601, 0):
+        with pytest.raises(InputError, match="holder 4 is not of these days"):
+            unite([*others, statement(4, moment=moment)], GROUP, 1, NOW)
+
+
+@pytest.mark.case("X416", "more validators bound to one address than a request may name")
+def test_a_statement_of_many_validators_comes_back() -> None:
+    said = statement(2, *(Change(number, ADDRESS) for number in range(45_000)))
+    assert Bindings.open_file(file_of(said), GROUP, "s") == said

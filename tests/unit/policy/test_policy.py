@@ -277,7 +277,7 @@ MALFORMED: list[dict[str, Any]] = [
     {"approval": None},
     {"approval": False},
     {"approval": {"above": 0}},
-    {"approval": {"above": 20_001}},
+    {"approval": {"above": 20_000}},  # which is never
     {"approval": {"above": True}},
     {"approval": {"above": 1, "below": 9}},
     {"approval": {}},
