@@ -16,6 +16,9 @@
     │   ├─ KeystoreError          1   E_KEYSTORE  E_KEYSTORE_PASSWORD  E_KEY_PATH
     │   ├─ MnemonicError          1   E_MNEMONIC
     │   └─ SecretFileError        1   E_SECRET_FILE             a secret's file is not private
+    ├─ CeremonyError              1   E_CEREMONY  E_ROSTER      the participants
+    │   │                             E_CEREMONY_EXPIRED  E_CEREMONY_STATE
+    │   └─ DealError              1   E_DEAL_…                  the named dealer
     ├─ ConfigError                1   E_CONFIG                  the operator of this machine
     │   └─ ProfileError           1   E_PROFILE
     ├─ OutputError                1   E_OUTPUT                  the result could not be written
@@ -152,6 +155,24 @@ class SecretFileError(InputError):
     """A file that should hold a secret is absent, empty, or readable by others."""
 
     code = "E_SECRET_FILE"
+
+
+class CeremonyError(SignerError):
+    """A ceremony cannot go on, or not like this."""
+
+    code = "E_CEREMONY"
+
+
+class DealError(CeremonyError):
+    """A deal breaks a rule. `dealer` is who made it; the ceremony is over."""
+
+    code = "E_DEAL"
+
+    def __init__(
+        self, message: str, *, dealer: int = -1, hint: str = "", code: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.dealer = dealer
 
 
 class ConfigError(SignerError):

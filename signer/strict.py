@@ -5,6 +5,8 @@ that are not UTF-8, a byte-order mark, duplicate keys, floats, NaN, integers of 
 nesting. `Fields` then takes an object apart field by field and refuses one that is left over.
 """
 
+import base64
+import binascii
 import json
 import re
 from collections.abc import Mapping
@@ -26,8 +28,10 @@ def canonical(value: Mapping[str, Any]) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
 
 
-def parse_object(raw: bytes, *, what: str, max_bytes: int) -> dict[str, Any]:
-    """Parse one JSON object from `raw`, at most `max_bytes` long.
+def parse_object(
+    raw: bytes, *, what: str, max_bytes: int, max_brackets: int = MAX_BRACKETS
+) -> dict[str, Any]:
+    """Parse one JSON object from `raw`, at most `max_bytes` long and of so many arrays and objects.
 
     Raises:
         SchemaError: anything but one well-formed object within the limits above.
@@ -36,7 +40,7 @@ def parse_object(raw: bytes, *, what: str, max_bytes: int) -> dict[str, Any]:
         raise SchemaError(f"{what}: {len(raw)} bytes, at most {max_bytes} are allowed")
     if not raw.strip():
         raise SchemaError(f"{what}: empty")
-    _limit_depth(raw, what)
+    _limit_depth(raw, what, max_brackets)
     try:
         value = json.loads(
             raw.decode("utf-8"),
@@ -54,13 +58,35 @@ def parse_object(raw: bytes, *, what: str, max_bytes: int) -> dict[str, Any]:
     return value
 
 
-def _limit_depth(raw: bytes, what: str) -> None:
+def encode_base64(raw: bytes) -> str:
+    """Return standard base64 with padding, the only text that `parse_base64` takes for `raw`."""
+    return base64.b64encode(raw).decode()
+
+
+def parse_base64(value: Any, what: str, *, max_bytes: int) -> bytes:
+    """Decode standard base64 with padding and nothing else: one text for one byte string.
+
+    Raises:
+        SchemaError: anything else.
+    """
+    if not isinstance(value, str) or len(value) > 4 * (max_bytes // 3 + 1):
+        raise SchemaError(f"{what} must be base64 of at most {max_bytes} bytes")
+    try:
+        raw = base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        raise SchemaError(f"{what} is not base64") from None
+    if encode_base64(raw) != value:
+        raise SchemaError(f"{what} is not canonical base64")
+    return raw
+
+
+def _limit_depth(raw: bytes, what: str, max_brackets: int) -> None:
     """Bound the nesting before the recursive parser sees it. Strings are passed over."""
     opened = raw.count(b"[") + raw.count(b"{")
     if opened <= MAX_DEPTH:
         return
-    if opened > MAX_BRACKETS:  # in strings too: nothing of ours has as many
-        raise SchemaError(f"{what}: more than {MAX_BRACKETS} arrays and objects")
+    if opened > max_brackets:  # in strings too: nothing of ours has as many
+        raise SchemaError(f"{what}: more than {max_brackets} arrays and objects")
     depth = 0
     for match in _STRING_OR_BRACKET.finditer(raw):
         byte = match[0]

@@ -101,12 +101,16 @@ def papers_finding(config: AgentConfig) -> Finding:
     except SignerError as error:
         fix = error.hint or "take the files of one ceremony"
         return Finding("D_PAPERS", "bad", error.message, fix)
-    return Finding(
-        "D_PAPERS",
-        "ok",
-        f"group file, policy and envelope belong together: share {int(desk.index)} of "
-        f"{desk.group.threshold.n}, {desk.group.network.name}",
+    group = desk.group
+    together = (
+        f"group file, policy and envelope belong together: "
+        f"{'REHEARSAL ' if group.rehearsal else ''}share {int(desk.index)} of "
+        f"{group.threshold.n}, {group.network.name}, {group.origin_words}"
     )
+    if not group.active:
+        fix = "finish the ceremony: signer ceremony status"
+        return Finding("D_PAPERS", "warn", f"{together}; NOT ACTIVE, it signs nothing yet", fix)
+    return Finding("D_PAPERS", "ok", together)
 
 
 def socket_finding(path: Path) -> Finding:

@@ -201,7 +201,7 @@ def _settled(ticket: Ticket) -> bytes | Ticket:
     if ticket.state == EXPIRED:
         raise DeniedError("nobody answered in the request's time", code="E_EXPIRED")
     if ticket.state == FAILED and ticket.trouble is not None:
-        raise ticket.trouble
+        raise ticket.trouble.with_traceback(None)  # else each poll would add to what it keeps alive
     return ticket
 
 

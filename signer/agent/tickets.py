@@ -23,9 +23,8 @@ from signer.errors import AgentError, DeniedError, SignerError
 MAX_WAITING = 32
 MAX_WAITING_OF_ONE = 8  # of one uid
 MAX_FINISHED = 64
-MAX_BYTES = 64 * 1024 * 1024  # requests that wait and replies that may be fetched
-_REPLY_BYTES = 8192  # room kept for a reply, and …
-_REPLY_BYTES_OF_ITEM = 256  # … more for each item: a partial in hex, or a denial
+MAX_BYTES = 64 * 1024 * 1024  # of the requests that wait; as much again of the replies to fetch …
+MAX_BYTES_OF_ONE = MAX_BYTES // 4  # … and so much of one uid's requests
 MAX_ASKERS = 64
 KEPT_SECONDS = 3600  # a finished ticket; no longer than its request lives …
 FETCH_SECONDS = 60  # … but so long at least, for who polls every few seconds
@@ -61,10 +60,8 @@ class Ticket:
 
     @property
     def size(self) -> int:
-        """How many bytes it holds, or needs room for until it is finished."""
-        if self.state in OPEN:
-            return len(self.raw) + _REPLY_BYTES + _REPLY_BYTES_OF_ITEM * self.items
-        return len(self.reply)
+        """How many bytes it holds: a request while it waits, then a reply."""
+        return len(self.raw) + len(self.reply)
 
     def to_json(self) -> dict[str, Any]:
         """Return what its askers are told."""
@@ -165,7 +162,8 @@ class TicketBook:
     def done(self, ticket: Ticket, reply: bytes, now: int) -> None:
         """Keep the reply for whoever asked."""
         self._finish(ticket, DONE, now)
-        ticket.reply = reply  # room was kept for it
+        ticket.reply = reply
+        self._forget_some()
 
     def fail(self, ticket: Ticket, trouble: SignerError, now: int) -> None:
         """Keep why nothing could be signed."""
@@ -185,22 +183,24 @@ class TicketBook:
             raise _busy(f"{MAX_WAITING} requests wait for the holder")
         if sum(ticket.owner == new.owner for ticket in waiting) >= MAX_WAITING_OF_ONE:
             raise _busy(f"{MAX_WAITING_OF_ONE} requests of user {new.owner} wait for the holder")
+        of_one = sum(ticket.size for ticket in waiting if ticket.owner == new.owner)
+        if of_one + new.size > MAX_BYTES_OF_ONE:
+            raise _busy(f"the requests of user {new.owner} that wait are too large together")
         if sum(ticket.size for ticket in waiting) + new.size > MAX_BYTES:
             raise _busy("the requests that wait for the holder are too large together")
-        self._make_room(new.size)
+        self._forget_some()
 
-    def _make_room(self, size: int) -> None:
-        """Forget finished tickets until there is room for `size` bytes more.
+    def _forget_some(self) -> None:
+        """Forget finished tickets until they are within their limits, which are their own.
 
         Whoever has most of them loses his oldest first: nobody can crowd out another's reply.
         """
-        total = sum(ticket.size for ticket in self._tickets.values()) + size
         while finished := list(self._finished()):
+            total = sum(ticket.size for ticket in finished)
             if len(finished) <= MAX_FINISHED and total <= MAX_BYTES:
                 return
             of_owner = Counter(ticket.owner for ticket in finished)
             oldest = min(finished, key=lambda ticket: (-of_owner[ticket.owner], ticket.finished))
-            total -= oldest.size
             del self._tickets[oldest.id]
 
     def _finished(self) -> Iterator[Ticket]:

@@ -211,7 +211,8 @@ class Tally:
     def _older_than_known(self, witness: Witness, id_sign: bytes) -> bool:
         """Tell whether the request itself carries a witness of a later journal of this holder.
 
-        An answer to a request is made after it, so its journal is ahead of all the request knows.
+        An answer made for this request is of a journal that is ahead of all the request knows. It
+        may be an earlier answer to the same items, though, replayed by somebody.
         """
         known = [
             Witness.open_with(signed, id_sign)

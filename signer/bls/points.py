@@ -6,6 +6,7 @@ Variable time: never with a secret. Points are affine and contiguous as in `engi
 import ctypes
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 from signer.bls.engine import (
     FP12_SIZE,
@@ -13,9 +14,11 @@ from signer.bls.engine import (
     P1_SIZE,
     P2_AFFINE_SIZE,
     P2_SIZE,
+    SCALAR_SIZE,
     blst,
 )
 
+_ORDER_BITS = 255
 _Pointers = ctypes.c_char_p * 2  # blst reads [base, NULL] as one contiguous array
 
 
@@ -43,6 +46,39 @@ def g2_multi_multiply(points: Sequence[bytes], scalars: bytes, bits: int) -> byt
     return affine.raw
 
 
+def g1_sum(points: Sequence[bytes]) -> bytes | None:
+    """Return Σ pointᵢ as an affine point of G1, or None for infinity. At least one point."""
+    if not points:
+        raise ValueError("no points to add up")
+    total = ctypes.create_string_buffer(P1_SIZE)
+    blst.p1s_add(total, _Pointers(b"".join(points), None), len(points))
+    return _g1_affine(total)
+
+
+def g1_weighted_sum(points: Sequence[bytes], weights: Sequence[int]) -> bytes | None:
+    """Return Σ weightᵢ·pointᵢ as an affine point of G1, or None for infinity.
+
+    Args:
+        points: affine points, at least one.
+        weights: as many integers in 0..2**255-1.
+    """
+    count = len(points)
+    if count == 0 or len(weights) != count:
+        raise ValueError(f"{count} points do not go with {len(weights)} weights")
+    scalars = b"".join(weight.to_bytes(SCALAR_SIZE, "little") for weight in weights)
+    total = ctypes.create_string_buffer(P1_SIZE)
+    scratch = ctypes.create_string_buffer(blst.p1s_mult_pippenger_scratch_sizeof(count))
+    blst.p1s_mult_pippenger(
+        total,
+        _Pointers(b"".join(points), None),
+        count,
+        _Pointers(scalars, None),
+        _ORDER_BITS,
+        scratch,
+    )
+    return _g1_affine(total)
+
+
 def g1_polynomial_at(coefficients: Sequence[bytes], x: int) -> bytes | None:
     """Return Σ xᵏ·coefficientₖ as an affine point of G1, or None for infinity. x is at least 1.
 
@@ -55,11 +91,7 @@ def g1_polynomial_at(coefficients: Sequence[bytes], x: int) -> bytes | None:
     for coefficient in reversed(coefficients[:-1]):
         blst.p1_mult(value, value, factor, bits)
         blst.p1_add_or_double_affine(value, value, coefficient)
-    if blst.p1_is_inf(value):
-        return None
-    affine = ctypes.create_string_buffer(P1_AFFINE_SIZE)
-    blst.p1_to_affine(affine, value)
-    return affine.raw
+    return _g1_affine(value)
 
 
 def pairings_equal(key: bytes, message_point: bytes, signature_point: bytes) -> bool:
@@ -74,6 +106,20 @@ def pairings_equal(key: bytes, message_point: bytes, signature_point: bytes) -> 
     blst.miller_loop_n(product, in_g2, in_g1, 2)
     blst.final_exp(product, product)
     return bool(blst.fp12_is_one(product))
+
+
+@cache
+def g1_generator() -> bytes:
+    """Return G as an affine point."""
+    return ctypes.string_at(blst.p1_affine_generator(), P1_AFFINE_SIZE)
+
+
+def _g1_affine(point: Any) -> bytes | None:
+    if blst.p1_is_inf(point):
+        return None
+    affine = ctypes.create_string_buffer(P1_AFFINE_SIZE)
+    blst.p1_to_affine(affine, point)
+    return affine.raw
 
 
 @cache

@@ -72,7 +72,19 @@ class SecretScalar(Secret):
         return scalar
 
     @classmethod
-    def derived(cls, write: Callable[[Any], None]) -> Self:
+    def reduced(cls, wide: SecretBytes) -> Self:
+        """Return the big-endian number of 48 bytes mod r; `wide` stays as it is.
+
+        Raises:
+            EncodingError: it is a multiple of r (E_SCALAR).
+        """
+        if len(wide) != _RANDOM_BYTES:
+            raise ValueError(f"{len(wide)} bytes to reduce, {_RANDOM_BYTES} are expected")
+        source = (ctypes.c_char * _RANDOM_BYTES).from_buffer(wide.expose())
+        return cls.derived(lambda buffer: blst.scalar_from_be_bytes(buffer, source, _RANDOM_BYTES))
+
+    @classmethod
+    def derived(cls, write: Callable[[Any], object]) -> Self:
         """Let a function of blst write the scalar. For this room only.
 
         Raises:
@@ -111,6 +123,16 @@ class SecretScalar(Secret):
             blst.fr_add(left, left, right)
             return _from_field(left)
 
+    def subtract(self, other: "SecretScalar") -> "SecretScalar":
+        """Return self - other mod r.
+
+        Raises:
+            EncodingError: they are equal (E_SCALAR).
+        """
+        with _in_field(self) as left, _in_field(other) as right:
+            blst.fr_sub(left, left, right)
+            return _from_field(left)
+
     def multiply(self, other: "SecretScalar") -> "SecretScalar":
         """Return self · other mod r."""
         with _in_field(self) as left, _in_field(other) as right:
@@ -118,10 +140,15 @@ class SecretScalar(Secret):
             return _from_field(left)
 
     def multiply_public(self, factor: int) -> "SecretScalar":
-        """Return self · factor mod r for a public factor in 1..2**64-1."""
+        """Return self · factor mod r for a public factor in 1..r-1."""
         with _in_field(self) as product:
             blst.fr_mul(product, product, _public_field(factor))
             return _from_field(product)
+
+    def duplicate(self) -> "SecretScalar":
+        """Return a second one of the same value, with its own buffer and its own end."""
+        source = self.expose()
+        return SecretScalar.derived(lambda buffer: ctypes.memmove(buffer, source, SCALAR_SIZE))
 
     def wipe(self) -> None:
         """Overwrite the buffer with zeros; using the scalar raises from now on."""
@@ -142,7 +169,7 @@ class SecretScalar(Secret):
 
 
 def evaluate_polynomial(coefficients: Sequence[SecretScalar], x: int) -> SecretScalar:
-    """Return f(x) for f = coefficients[0] + coefficients[1]·x + … and a public x in 1..2**64-1.
+    """Return f(x) for f = coefficients[0] + coefficients[1]·x + … and a public x in 1..r-1.
 
     Raises:
         EncodingError: f(x) is zero (E_SCALAR).
@@ -154,6 +181,23 @@ def evaluate_polynomial(coefficients: Sequence[SecretScalar], x: int) -> SecretS
             with _in_field(coefficient) as term:
                 blst.fr_add(value, value, term)
         return _from_field(value)
+
+
+def sum_of_products(scalars: Sequence[SecretScalar], factors: Sequence[int]) -> SecretScalar:
+    """Return Σ factorᵢ·scalarᵢ mod r for public factors in 1..r-1. At least one scalar.
+
+    Raises:
+        EncodingError: the sum is zero (E_SCALAR).
+    """
+    total = _FieldBuffer()
+    try:
+        for scalar, factor in zip(scalars, factors, strict=True):
+            with _in_field(scalar) as product:
+                blst.fr_mul(product, product, _public_field(factor))
+                blst.fr_add(total, total, product)
+        return _from_field(total)
+    finally:
+        ctypes.memset(total, 0, SCALAR_SIZE)
 
 
 @contextmanager
@@ -172,8 +216,9 @@ def _from_field(element: Any) -> SecretScalar:
 
 
 def _public_field(value: int) -> Any:
-    if not 1 <= value < 2**64:
-        raise ValueError(f"a public factor must be in 1..2**64-1, not {value}")
+    if not 1 <= value < GROUP_ORDER:
+        raise ValueError(f"a public factor must be in 1..r-1, not {value}")
     element = _FieldBuffer()
-    blst.fr_from_uint64(element, (ctypes.c_uint64 * 4)(value, 0, 0, 0))
+    limbs = (value >> shift & (2**64 - 1) for shift in range(0, 256, 64))
+    blst.fr_from_uint64(element, (ctypes.c_uint64 * 4)(*limbs))
     return element

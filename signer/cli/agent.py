@@ -10,7 +10,7 @@ from signer.cli.options import PATH, pin_option
 from signer.cli.printer import Printer, json_option, printable
 
 if TYPE_CHECKING:
-    from signer.client import TokenStatus
+    from signer.client import AgentStatus, TokenStatus
     from signer.custody.jobs.sources import SecretSource
 
 
@@ -56,15 +56,37 @@ def status(printer: Printer, socket: Path) -> None:
         "\n".join(
             [
                 f"holder   {answer.holder}, share {int(answer.index)}, epoch {answer.epoch}",
-                f"group    {fingerprint(answer.group_id)}   {answer.network}",
+                f"group    {_group_words(answer)}",
+                f"origin   {_origin_words(answer.document)}",
                 f"policy   {fingerprint(answer.policy_digest)}",
                 f"token    {_token_words(answer.token)}",
                 f"journal  {_journal_words(answer.document)}",
                 f"exposure {_exposure_words(answer.document)}",
-                f"state    {'signing' if answer.busy else 'ready'}",
+                f"state    {_state_words(answer)}",
             ]
         ),
     )
+
+
+def _group_words(answer: "AgentStatus") -> str:
+    from signer.messages.group_file import marked_fingerprint
+
+    rehearsal = answer.document.get("rehearsal") is True
+    return f"{marked_fingerprint(answer.group_id, rehearsal=rehearsal)}   {answer.network}"
+
+
+def _origin_words(document: Mapping[str, Any]) -> str:
+    """Say how the key came to be shared, by the agent's word."""
+    from signer.messages.group_file import ORIGIN_WORDS
+
+    origin = document.get("origin")
+    return ORIGIN_WORDS.get(origin, "unknown") if isinstance(origin, str) else "not told"
+
+
+def _state_words(answer: "AgentStatus") -> str:
+    if answer.document.get("active") is False:
+        return "NOT ACTIVE: it drills, and signs nothing until the ceremony has ended"
+    return "signing" if answer.busy else "ready"
 
 
 def _journal_words(document: Mapping[str, Any]) -> str:

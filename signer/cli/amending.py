@@ -64,7 +64,7 @@ def signed(
     body = _read_amendment(amendment)
     policy = require_amendment(group, body)
     for line in [
-        f"Amendment {body.number} of group {fingerprint(group.group_id)}. The policy would say:",
+        f"Amendment {body.number} of group {group.marked(group.group_id)}. The policy would say:",
         "",
         *policy_text(policy).splitlines(),
         "",
@@ -98,7 +98,7 @@ def adopted(
     value = {"group_file": str(out), "digest": whole.digest.hex(), **_summary(body)}
     lines = [
         f"amendment {body.number} is in force in {out}, signed by all {group.threshold.n} holders",
-        f"group file   {fingerprint(whole.digest)}   (compare by voice)",
+        f"group file   {whole.marked(whole.digest)}   (compare by voice)",
         f"policy       {fingerprint(body.policy_digest)}",
         "",
         "Now: each holder puts this group file and the new policy beside his envelope and starts",

@@ -27,6 +27,8 @@ def command() -> None:
 @other_token_options("scratch", "the scratch token")
 @click.option("--include", type=PATH, multiple=True,
               help="A certificate whose reports go into the new one.")  # fmt: skip
+@click.option("--activate", is_flag=True,
+              help="End the group's ceremony: drill in the name of its certificate.")  # fmt: skip
 @click.option("--timeout", type=click.FloatRange(1, 86400), default=60.0, show_default=True,
               help="Seconds for one agent to answer.")  # fmt: skip
 @click.option("--wait", metavar="TIME",
@@ -45,6 +47,9 @@ def run(context: click.Context, /, **options: Any) -> None:
 
     With --include the reports of earlier certificates are kept, and an order of theirs that is
     still open is answered instead of a new one: so holders without agents drill together, by file.
+
+    With --activate the order names the certificate of a group that is not active yet: what t
+    holders sign of one such order activates it (`signer ceremony next`).
 
     Exit status 6 when some holders brought no report, 4 when none did.
     """

@@ -35,6 +35,7 @@ def run_drill(
     agents: tuple[Path, ...],
     envelope: Path | None,
     include: tuple[Path, ...],
+    activate: bool,
     timeout: float,
     wait: str | None,
     out: Path,
@@ -52,7 +53,7 @@ def run_drill(
         raise UsageError("an --agent is given twice")
     pool, now = read_group(group), int(time.time())
     included = [read_certificate(path, pool, now) for path in include]
-    order = _order(pool, included, now)
+    order = _order(pool, included, now, _nonce_to_activate(pool) if activate else None)
     make_folder(out)
     if envelope is None:
         _require_no_devices(devices)
@@ -82,9 +83,32 @@ def run_drill(
     return _SOME_MISSING if missing else 0
 
 
-def _order(pool: GroupFile, included: Sequence[DrillCertificate], now: int) -> DrillOrder:
-    """Return the newest order of the included certificates that is open, or a new one."""
-    orders = [drill.order for certificate in included for drill in certificate.drills]
+def _nonce_to_activate(pool: GroupFile) -> bytes:
+    """Return the nonce of orders that activate `pool`.
+
+    Raises:
+        UsageError: there is nothing to activate.
+    """
+    if pool.certificate is None:
+        raise UsageError("--activate is for a group with a certificate; this one was split without")
+    if pool.active:
+        raise UsageError("this group is active already", hint="leave out --activate")
+    return pool.certificate
+
+
+def _order(
+    pool: GroupFile, included: Sequence[DrillCertificate], now: int, nonce: bytes | None
+) -> DrillOrder:
+    """Return the newest order of the included certificates that is open, or a new one.
+
+    With a `nonce` only orders that have it count; a new one gets it.
+    """
+    orders = [
+        drill.order
+        for certificate in included
+        for drill in certificate.drills
+        if nonce is None or drill.order.nonce == nonce
+    ]
     for order in sorted(orders, key=lambda order: -order.moment):
         try:
             require_open(order, pool, now)
@@ -94,7 +118,7 @@ def _order(pool: GroupFile, included: Sequence[DrillCertificate], now: int) -> D
     return DrillOrder(
         group_id=pool.group_id,
         epoch=pool.epoch,
-        nonce=secrets.token_bytes(32),
+        nonce=secrets.token_bytes(32) if nonce is None else nonce,
         moment=now,
         expires=now + _OPEN_SECONDS,
     )

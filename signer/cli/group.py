@@ -79,10 +79,12 @@ def group_text(group: Any) -> str:
     t, n = group.threshold.t, group.threshold.n
     custom = "" if group.network.built_in else f"   custom, digest {group.network.digest.hex()}"
     lines = [
-        f"group        {fingerprint(group.group_id)}   epoch {group.epoch}",
-        f"file         {fingerprint(group.digest)}   (compare by voice)",
+        f"group        {group.marked(group.group_id)}   epoch {group.epoch}",
+        f"file         {group.marked(group.digest)}   (compare by voice)",
         f"network      {group.network.name}{custom}",
-        f"role         {group.role}   origin {group.origin}",
+        f"role         {group.role}",
+        f"origin       {group.origin}: {group.origin_words}",
+        f"certificate  {_certificate_words(group)}",
         f"public key   0x{bytes(group.public_key).hex()}",
         f"credentials  0x{group.withdrawal_credentials.hex()}",
         f"policy       {fingerprint(group.current_policy_digest)}{_amended(group)}",
@@ -102,6 +104,14 @@ def group_text(group: Any) -> str:
     return "\n".join(lines)
 
 
+def _certificate_words(group: Any) -> str:
+    if group.certificate is None:
+        return "none: split at one desk"
+    if group.active:
+        return f"{group.marked(group.certificate)}   active"
+    return f"{group.marked(group.certificate)}   NOT ACTIVE: it signs nothing yet"
+
+
 def _amended(group: Any) -> str:
     number = group.amendment_number
     return f"   by amendment {number}, signed by all" if number else ""
@@ -116,6 +126,9 @@ def _summary(group: Any) -> dict[str, Any]:
         "role": group.role,
         "epoch": group.epoch,
         "origin": group.origin,
+        "rehearsal": group.rehearsal,
+        "certificate": None if group.certificate is None else group.certificate.hex(),
+        "active": group.active,
         "threshold": group.threshold.t,
         "holders_count": group.threshold.n,
         "group_public_key": "0x" + bytes(group.public_key).hex(),

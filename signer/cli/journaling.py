@@ -121,7 +121,7 @@ def export_bindings(
     printer: Printer, place: Place, token: TokenChoice, pin: SecretSource | None, out: Path
 ) -> None:
     """Do `signer journal export --bindings`."""
-    statement = state_bindings(token, pin, place.path, int(time.time()))
+    statement = state_bindings(token, pin, place.path)
     if place.group is not None:  # nobody would take one that another token has signed
         Bindings.open_file(canonical(statement), place.group, "the statement")
     write_new(out, canonical(statement) + b"\n", mode=0o644)
@@ -212,6 +212,9 @@ def _what(row: dict[str, Any]) -> str:
     match row["type"]:
         case "OPENED":
             return f"share {body['index']} of group {body['group'][:8]}, {body['network']}"
+        case "EPOCH":
+            certificate = body["certificate"] or "none"
+            return f"shares of epoch {body['epoch']}, certificate {certificate[:16]}"
         case "POLICY":
             return f"amendment {body['number']}, digest {body['digest'][:16]}"
         case "INTENT":

@@ -68,19 +68,22 @@ def new(printer: Printer, /, **options: Any) -> None:
 @command.command()
 @click.argument("file", type=PATH)
 @click.option("--policy", type=PATH, help="Name the addresses as this policy does.")
+@click.option("--group", type=PATH, help="Say of this group file's key how it came to be shared.")
 @json_option
 @click.pass_obj
-def show(printer: Printer, file: Path, policy: Path | None) -> None:
+def show(printer: Printer, file: Path, policy: Path | None, group: Path | None) -> None:
     """Show a request in words: what would be signed, for whom, until when.
 
     Compare the fingerprint with whoever made it. With --policy the addresses carry the pool's own
-    labels, and what the policy does not allow is shown as such.
+    labels, and what the policy does not allow is shown as such. With --group the key's origin is
+    shown, and whether the group is a rehearsal's.
     """
     from signer.cli.requesting import shown
-    from signer.custody.desk import read_policy
+    from signer.custody.desk import read_group, read_policy
     from signer.files import read_file
     from signer.messages.request import MAX_BYTES, SignRequest
 
     raw = read_file(file, what="request", max_bytes=MAX_BYTES)
     request = SignRequest.parse(raw, f"request {str(file)!r}")
-    printer.result(*shown(request, None if policy is None else read_policy(policy)))
+    pool = None if group is None else read_group(group)
+    printer.result(*shown(request, None if policy is None else read_policy(policy), pool))

@@ -121,18 +121,29 @@ def _witnesses(paths: Sequence[Path]) -> tuple[SignedFile, ...]:
     return tuple(carried)
 
 
-def shown(request: SignRequest, policy: Policy | None) -> tuple[dict[str, Any], str]:
-    """Return a request for programs and for people, with what `policy` says of it."""
+def shown(
+    request: SignRequest, policy: Policy | None, group: GroupFile | None
+) -> tuple[dict[str, Any], str]:
+    """Return a request for programs and for people, with what `policy` and `group` say of it.
+
+    Raises:
+        DeniedError: E_GROUP: it is for another group.
+    """
     value = {
         "digest": request.digest.hex(),
         "words": twelve_words(request.digest),
         **request.to_json(),
     }
+    if group is not None:
+        if (request.group_id, request.group_public_key) != (group.group_id, group.public_key):
+            raise DeniedError("the request is for another group", code="E_GROUP")
+        value |= {"origin": group.origin, "rehearsal": group.rehearsal, "active": group.active}
     if policy is None:
-        return value, request_text(request)
+        return value, request_text(request, Knowledge(group=group))
     value["allowed"] = {address.wire: address in policy.labels for address in request.targets()}
     verdicts = check_items(request, policy, NOTHING_BOUND)
     known = Knowledge(
+        group=group,
         labels=policy.labels,
         credentials={} if policy.deposits is None else policy.deposits.labels,
         denied=[verdict for verdict in verdicts if verdict is not None],

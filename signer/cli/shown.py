@@ -79,6 +79,7 @@ def _shown_request(desk: Desk, raw: bytes, row: dict[str, Any], answer: Fields) 
     check_request(request, desk.group, desk.policy, now=int(time.time()), asker=row["uid"])
     history = _history(answer)
     known = Knowledge(
+        group=desk.group,
         labels=desk.policy.labels,
         credentials=desk.policy.deposits.labels if desk.policy.deposits else {},
         before=lambda index: history.get(index, ()),

@@ -175,8 +175,8 @@ def _tell(printer: Printer, outcome: Outcome, group: GroupFile) -> None:
             printer.note(f"  another answer for share {culprit.index} was good: it is not his lie")
     for index, source in outcome.rolled_back:
         printer.note(
-            f"holder {index} answered (by {source}) from an older journal than the request "
-            "knows of: he may have restored an old disk"
+            f"holder {index} answered (by {source}) from an older journal than the request knows "
+            "of: he may have restored an old disk, or somebody gave an old answer once more"
         )
     for failure in outcome.failures:
         what = {"denied": "denied", "waiting": "still waits"}.get(failure.result, "no reply")

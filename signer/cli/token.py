@@ -1,12 +1,11 @@
 """`signer token`: what each holder does once with his device."""
 
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from signer.cli.options import out_file_option, pin_option, token_options
+from signer.cli.options import PATH, out_file_option, pin_option, token_options
 from signer.cli.printer import Printer, json_option, table
 
 if TYPE_CHECKING:
@@ -83,35 +82,39 @@ def setup(
 @token_options
 @pin_option
 @click.option("--name", required=True, help="The holder's name, as others know him.")
+@click.option(
+    "--fresh-key",
+    is_flag=True,
+    help="Make another receiving key, for the next ceremony. The old ones stay.",
+)
+@click.option("--kex", metavar="FINGERPRINT", help="Which receiving key, if there are several.")
+@click.option(
+    "--spare-card",
+    type=PATH,
+    metavar="FILE",
+    help="Card of the holder's own spare token, which shall receive his shares too.",
+)
+@click.option(
+    "--attestation",
+    type=PATH,
+    metavar="FILE",
+    multiple=True,
+    help="The vendor's certificates about the keys, PEM or DER. Carried, not verified.",
+)
+@click.option(
+    "--attestation-kind",
+    type=click.Choice(["yubico-piv", "schsm-cvc", "yubihsm"]),
+    help="Whose certificates these are.",
+)
 @out_file_option("Where to write the card.")
 @json_option
 @click.pass_obj
-def card(
-    printer: Printer,
-    profile: str,
-    module: Path | None,
-    label: str | None,
-    serial: str | None,
-    pin: "SecretSource | None",
-    name: str,
-    out: Path,
-) -> None:
+def card(printer: Printer, /, **options: Any) -> None:
     """Export the holder's public card, signed by the token.
 
     A card is made only for keys that were generated on the token and cannot leave it. Read the
-    fingerprint to the dealer: it is how he knows the card is yours.
+    fingerprint or its twelve words to the others: that is how they know the card is yours.
     """
-    from signer.cli.wiring import holder_name, token_choice
-    from signer.custody.orders import make_card
-    from signer.files import write_new
-    from signer.messages.card import fingerprint
-    from signer.strict import canonical
+    from signer.cli.carding import write_card
 
-    made = make_card(
-        token_choice(profile, module, label, serial), pin, holder_name(name), int(time.time())
-    )
-    write_new(out, canonical(made.to_json()) + b"\n")
-    printer.result(
-        {"card": str(out), "name": made.body.name, "fingerprint": fingerprint(made.digest)},
-        f"card of {made.body.name} written to {out}\nfingerprint {fingerprint(made.digest)}",
-    )
+    write_card(printer, **options)

@@ -3,6 +3,7 @@
 JSON lines, one record per decision, chained (`signer.custody.record`). Types:
 
 - ``OPENED``    whose journal this is: group, share index, network; the share's epoch at that time
+- ``EPOCH``     the share is of a newer epoch from here on; no older one signs any more
 - ``POLICY``    the amendment of the pool's policy that is followed from here on
 - ``INTENT``    a request is about to be signed; from here on its validators are bound for ever
                 (`changes` lists those that were not bound before, `count` is all of them)
@@ -70,6 +71,9 @@ class Journal(JournalState):
     ) -> Self:
         """Open the journal at `path`, or begin it, for one share of `group`.
 
+        With a group of a later epoch than before the journal goes on; an earlier one is refused
+        from then on, durably.
+
         Args:
             path: the file.
             group: the share's group.
@@ -80,7 +84,8 @@ class Journal(JournalState):
             clock: Unix seconds.
 
         Raises:
-            JournalError: in use, unreadable, damaged, another share's, or older than the anchor.
+            JournalError: in use, unreadable, damaged, another share's, or older than the anchor;
+                E_EPOCH: it was opened for a later epoch before.
         """
         file = JournalFile.open(path)
         owner = owner_of(group, index)
@@ -95,6 +100,7 @@ class Journal(JournalState):
             if journal.sequence == 0:
                 body = {"version": VERSION, **owner, "epoch": group.epoch, "recovered": recovered}
                 journal._append("OPENED", body)
+            journal._follow(group)
             fsync_folder(path.parent)  # each time: who began it may have died before he did
         except OSError as error:
             journal.close()
@@ -151,6 +157,24 @@ class Journal(JournalState):
         except JournalError as error:
             self._behind = error
             raise
+
+    def _follow(self, group: GroupFile) -> None:
+        """Note the epoch of `group` if it is new, which a crash does not undo; refuse an old one.
+
+        Raises:
+            JournalError: E_EPOCH; or it could not be written.
+        """
+        if group.epoch < self.epoch:
+            raise JournalError(
+                f"these shares are of epoch {group.epoch}; this journal has gone on with epoch "
+                f"{self.epoch}",
+                hint=f"sign only with the newest shares: take the group file and envelope of epoch "
+                f"{self.epoch}",
+                code="E_EPOCH",
+            )
+        if group.epoch > self.epoch:
+            certificate = None if group.certificate is None else group.certificate.hex()
+            self._append("EPOCH", {"epoch": group.epoch, "certificate": certificate})
 
     def require_policy(self, number: int, digest: bytes) -> None:
         """Follow amendment `number` of the pool's policy from here on; durable when it is new.

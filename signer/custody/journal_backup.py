@@ -1,7 +1,8 @@
 """Look at, copy, and put back a journal. See docs/journal.md.
 
 A copy is made while the agent runs: it is the whole lines of one moment, every one verified. It is
-put back only where it continues what is there, so that no import ever forgets anything.
+put back only where it continues what is there, so that no import ever forgets anything; an epoch
+of the shares that only what was there had seen is noted anew.
 """
 
 import contextlib
@@ -14,9 +15,10 @@ from typing import Any
 
 from signer.custody.journal_file import JournalFile, read_whole_lines, reason
 from signer.custody.journal_state import JournalState
-from signer.custody.record import Record
+from signer.custody.record import Record, record_line
 from signer.errors import JournalError, OutputError
 from signer.files import fsync_folder, write_new
+from signer.messages.group_id import MAX_EPOCH
 
 
 def verify_journal(
@@ -72,7 +74,7 @@ def import_journal(backup: Path, path: Path, owner: Mapping[str, Any] | None) ->
     there = JournalFile.open(path)  # and with it the lock: no agent runs, none starts
     try:
         if not fresh:
-            _require_extension(path, lines)
+            _carry_epoch(_superseded(path, lines), state, lines)
         _write_over(path, b"\n".join(lines) + b"\n")
     except BaseException:
         if fresh:
@@ -84,8 +86,8 @@ def import_journal(backup: Path, path: Path, owner: Mapping[str, Any] | None) ->
     return state
 
 
-def _require_extension(path: Path, lines: list[bytes]) -> None:
-    """Refuse unless `lines` hold all that the journal at `path` has, or all that counts of it.
+def _superseded(path: Path, lines: list[bytes]) -> list[bytes]:
+    """Return what the journal at `path` has and `lines` have not; refuse unless none of it counts.
 
     An older journal that was started by mistake got an INTENT for every attempt, which the worker
     refused before it unsealed. Such an end is kept aside and forgets nothing.
@@ -100,7 +102,7 @@ def _require_extension(path: Path, lines: list[bytes]) -> None:
     )
     end = there[same:]
     if not end:
-        return
+        return end
     if same == len(lines) or not _was_refused(end):
         raise JournalError(
             f"the journal {str(path)!r} has record {same}, which the backup has not; "
@@ -110,6 +112,26 @@ def _require_extension(path: Path, lines: list[bytes]) -> None:
     aside = path.with_name(f"{path.name}.rolled-back-{len(there)}")
     if not aside.exists():
         write_new(aside, b"\n".join(there) + b"\n", mode=0o600)
+    return end
+
+
+def _carry_epoch(end: list[bytes], state: JournalState, lines: list[bytes]) -> None:
+    """Add the newest epoch in `end` to `lines` if their `state` does not know it.
+
+    Shares of before it must not sign again because an older backup was put back.
+    """
+    for number, line in enumerate(end):
+        record = Record.parse(line, f"record {number}")
+        if record.kind not in ("OPENED", "EPOCH"):
+            continue
+        epoch = record.body.integer("epoch", low=1, high=MAX_EPOCH)
+        if epoch > state.epoch:
+            known = record.body.take("certificate") if record.kind == "EPOCH" else None
+            moment = max(record.moment, state.last_time)
+            body = {"epoch": epoch, "certificate": known}
+            added, _ = record_line(state.sequence, state.head, moment, "EPOCH", body)
+            lines.append(added[:-1])
+            state.replay(lines[-1], len(lines))
 
 
 def _was_refused(end: list[bytes]) -> bool:
@@ -125,7 +147,7 @@ def _was_refused(end: list[bytes]) -> bool:
             intents.add(record.sequence)
         elif record.kind == "FAILED" and record.body.take("code") == "E_ROLLBACK":
             refused.add(record.body.take("intent"))
-        elif record.kind not in ("OPENED", "POLICY"):
+        elif record.kind not in ("OPENED", "EPOCH", "POLICY"):
             return False
     return intents == refused
 

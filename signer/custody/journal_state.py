@@ -3,7 +3,7 @@
 A validator is bound by (genesis validators root, validator index) to one address, and a validator
 key to one set of withdrawal credentials: the first deposit for it decides, so that no later one can
 be made to pay somebody else. Bindings come from INTENT and IMPORTED, so a crash at any later moment
-forgets nothing. Exits bind nothing.
+forgets nothing, and a new epoch of the shares changes nothing about them. Exits bind nothing.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,6 +15,7 @@ from signer.custody.record_items import take_changes, take_items
 from signer.errors import InputError, JournalError, SchemaError
 from signer.messages.address import ExecutionAddress
 from signer.messages.dsse import SignedFile, key_id_of
+from signer.messages.group_id import MAX_EPOCH
 from signer.messages.items import KINDS, MAX_ITEMS, Change, Deposit, Exit, Item
 from signer.messages.witness import Witness
 from signer.strict import MAX_INTEGER, Fields
@@ -46,7 +47,8 @@ class JournalState:
         self.opened = 0  # Unix seconds of the first record
         self.last_time = 0
         self.last_drill: int | None = None
-        self.policy: tuple[int, bytes] | None = None  # amendment number, digest
+        self.epoch = 0  # of the newest shares that it was opened for
+        self.policy: tuple[int, bytes] | None = None  # of that epoch: amendment number, digest
         # Whether it may lack what this share, or the one it replaces, has signed:
         self.needs_history = False
         self._credentials: bytes | None = None
@@ -57,6 +59,7 @@ class JournalState:
         self._denied: dict[bytes, str] = {}
         self._body_of: dict[str, Callable[[Fields, int], None]] = {
             "OPENED": self._opened,
+            "EPOCH": self._epoch_seen,
             "POLICY": self._policy_seen,
             "INTENT": self._intended,
             "RELEASED": self._released,
@@ -191,8 +194,17 @@ class JournalState:
                     hint="each share has a state folder of its own, for ever",
                 )
         self.owner = found
-        epoch = body.integer("epoch", low=1, high=2**32 - 1)
-        self.needs_history = body.boolean("recovered") or epoch > 1
+        self.epoch = body.integer("epoch", low=1, high=MAX_EPOCH)
+        self.needs_history = body.boolean("recovered") or self.epoch > 1
+
+    def _epoch_seen(self, body: Fields, _: int) -> None:
+        """Go on with newer shares: bindings stay; amendments of the policy are counted anew."""
+        epoch = body.integer("epoch", low=1, high=MAX_EPOCH)
+        if epoch <= self.epoch:
+            raise SchemaError(f"{body.what}: epoch {epoch} after epoch {self.epoch}")
+        if (field := _optional(body, "certificate")) is not None:
+            field.hex_bytes("certificate", 32)
+        self.epoch, self.policy = epoch, None
 
     def _policy_seen(self, body: Fields, _: int) -> None:
         number = body.integer("number", low=0, high=MAX_INTEGER)

@@ -21,7 +21,7 @@ from signer.custody.worker_process import run_worker
 from signer.errors import PinError, UsageError
 from signer.messages.amendment import MAX_PAYLOAD_BYTES
 from signer.messages.amendment import PAYLOAD_TYPE as AMENDMENT_TYPE
-from signer.messages.card import Card
+from signer.messages.card import Attestation, Card
 from signer.messages.dsse import SignedFile
 from signer.messages.group_file import GroupFile
 from signer.strict import Fields
@@ -92,12 +92,41 @@ def set_up_token(token: TokenChoice, pin: SecretSource | None) -> KeysMade:
     )
 
 
-def make_card(token: TokenChoice, pin: SecretSource | None, name: str, created: int) -> Card:
-    """Return the holder's card, signed on his token and verified here."""
+def make_card(
+    token: TokenChoice,
+    pin: SecretSource | None,
+    name: str,
+    created: int,
+    *,
+    fresh_key: bool = False,
+    kex: str | None = None,
+    spare: bytes | None = None,
+    attestation: Attestation | None = None,
+) -> Card:
+    """Return the holder's card, signed on his token and verified here.
+
+    Args:
+        token: his token.
+        pin: where its PIN is; None is the terminal.
+        name: as others know him.
+        created: Unix seconds.
+        fresh_key: make another receiving key for this card; the others stay.
+        kex: else the fingerprint of the receiving key that is meant, 16 hex digits.
+        spare: the bytes of his spare token's card; its receiving key goes into this one.
+        attestation: what the vendor says of the token's keys.
+    """
     with pin_source(pin) as (pin, terminals):
-        result = _order(
-            MakeCard(token=token, pin=pin, name=name, created=created), token, terminals
+        job = MakeCard(
+            token=token,
+            pin=pin,
+            name=name,
+            created=created,
+            fresh_key=fresh_key,
+            kex=kex,
+            spare=None if spare is None else _text(spare),
+            attestation=attestation,
         )
+        result = _order(job, token, terminals)
     return Card.parse(result.take("card"), "card")
 
 
@@ -151,11 +180,11 @@ def sign_amendment(
 
 
 def state_bindings(
-    token: TokenChoice, pin: SecretSource | None, journal: Path, moment: int
+    token: TokenChoice, pin: SecretSource | None, journal: Path
 ) -> dict[str, Any]:
     """Return the token's signed statement of what the journal binds, as a JSON object."""
     with pin_source(pin) as (pin, terminals):
-        job = StateBindings(token=token, pin=pin, journal=str(journal.absolute()), moment=moment)
+        job = StateBindings(token=token, pin=pin, journal=str(journal.absolute()))
         statement = _order(job, token, terminals).take("statement")
     return statement if isinstance(statement, dict) else {}
 

@@ -15,7 +15,7 @@ from signer.strict import MAX_INTEGER, Fields, canonical, parse_object
 MAX_LINE_BYTES = 2 * 1024 * 1024  # an INTENT of 20,000 validators is some 300 KB
 START = bytes(32)  # the head before the first record
 KINDS = (
-    "OPENED", "POLICY", "INTENT", "RELEASED", "FAILED", "DENIED", "DRILLED", "IMPORTED",
+    "OPENED", "EPOCH", "POLICY", "INTENT", "RELEASED", "FAILED", "DENIED", "DRILLED", "IMPORTED",
 )  # fmt: skip
 
 

@@ -1,30 +1,23 @@
-"""The two keys a holder's token has: `id-sign` signs his cards, `epoch-kex` opens his envelopes.
+"""The keys a holder's token has: `id-sign` signs for him, an `epoch-kex` opens his envelopes.
 
-Both are P-256 key pairs made on the token. A key is handed out only after `require_provenance`, and
-never erased or overwritten here.
+All are P-256 key pairs made on the token. There is one `id-sign`, for years; each ceremony gets an
+`epoch-kex` of its own, and the one before stays until it is destroyed by name. A key is handed out
+only after `require_provenance`, and never overwritten here.
 """
 
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pkcs11.constants import Attribute, MechanismFlag
+from pkcs11.constants import Attribute
 from pkcs11.mechanisms import KDF, KeyType, Mechanism
-from pkcs11.types import PrivateKey, PublicKey
 
 from signer.errors import EncodingError, ProvenanceError, TokenError, TokenKeyError
-from signer.hsm.provenance import (
-    P256_PARAMS,
-    PROVENANCE_ATTRIBUTES,
-    Attributes,
-    Provenance,
-    read_attributes,
-    require_provenance,
-)
+from signer.hsm.pairs import Pair, destroy_pair, find_pairs, make_pair
+from signer.hsm.provenance import Provenance, require_provenance
 from signer.hsm.session import TokenSession, handle_of
-from signer.p256 import POINT_BYTES, is_point
+from signer.p256 import is_point
 from signer.secret import SecretBytes
 
 IDENTITY_LABEL = "id-sign"
@@ -32,16 +25,13 @@ RECEIVING_LABEL = "epoch-kex"
 SIGNATURE_BYTES = 64  # r, s
 SHARED_BYTES = 32  # x of the shared point
 
-_KEY_ID_BYTES = 16
 _USAGE = {IDENTITY_LABEL: Attribute.SIGN, RECEIVING_LABEL: Attribute.DERIVE}
 _SETUP = "run `signer token setup`"
-
-
-@dataclass(frozen=True, slots=True)
-class _Pair:
-    public_point: bytes
-    private: PrivateKey
-    attributes: Attributes
+_SEVERAL = {
+    IDENTITY_LABEL: "nothing was changed; look at them with `pkcs11-tool --list-objects`",
+    RECEIVING_LABEL: "is it the right token? `signer token card` lists its receiving keys",
+}
+_RANDOM_BYTES = range(16, 1025)  # what `token_random` gives at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,15 +139,16 @@ class ReceivingKey:
 
 
 def ensure_keys(session: TokenSession) -> KeysMade:
-    """Make `id-sign` and `epoch-kex` where they are absent, and check them both.
+    """Make `id-sign` and `epoch-kex` where they are absent, and check all that are there.
 
     Raises:
-        TokenKeyError: half a pair, or several of one label. Nothing was made or changed then.
+        TokenKeyError: half a pair, or several `id-sign`. Nothing was made or changed then.
         ProvenanceError: a key that was there already was not made on the token.
     """
-    absent = [label for label in _USAGE if not _pairs(session, label)]
-    for label in _USAGE.keys() - set(absent):
-        _checked(session, label)
+    absent = [label for label in _USAGE if not find_pairs(session, label)]
+    if IDENTITY_LABEL not in absent:
+        identity_key(session)
+    receiving_keys(session)
     for label in absent:
         _make(session, label)
     return KeysMade(tuple(absent), tuple(label for label in _USAGE if label not in absent))
@@ -170,7 +161,8 @@ def identity_key(session: TokenSession) -> IdentityKey:
         TokenKeyError: absent, or there are several.
         ProvenanceError: not made on the token, or not as it must be.
     """
-    pair, provenance = _checked(session, IDENTITY_LABEL)
+    pair = _only(session, IDENTITY_LABEL, find_pairs(session, IDENTITY_LABEL))
+    provenance = _provenance(session, IDENTITY_LABEL, pair)
     return IdentityKey(pair.public_point, provenance, pair.private, session)
 
 
@@ -181,83 +173,104 @@ def receiving_key(session: TokenSession, among: Sequence[bytes] = ()) -> Receivi
         TokenKeyError: absent, or there are several and `among` does not choose.
         ProvenanceError: not made on the token, or not as it must be.
     """
-    pair, provenance = _checked(session, RECEIVING_LABEL, among)
-    return ReceivingKey(pair.public_point, provenance, pair.private, session)
-
-
-def _checked(
-    session: TokenSession, label: str, among: Sequence[bytes] = ()
-) -> tuple[_Pair, Provenance]:
-    """Return the one pair of `label`, if need be the one `among` these points; checked."""
-    pairs = _pairs(session, label)
-    name = session.token.describe()
+    pairs = find_pairs(session, RECEIVING_LABEL)
     pairs = [pair for pair in pairs if pair.public_point in among] or pairs
+    return _receiving(session, _only(session, RECEIVING_LABEL, pairs))
+
+
+def receiving_keys(session: TokenSession) -> tuple[ReceivingKey, ...]:
+    """Return every key that opens envelopes, each checked as `receiving_key` does; maybe none."""
+    return tuple(_receiving(session, pair) for pair in find_pairs(session, RECEIVING_LABEL))
+
+
+def make_receiving_key(session: TokenSession) -> ReceivingKey:
+    """Make one more `epoch-kex`, whatever others there are, and return it. They stay.
+
+    Raises:
+        TokenKeyError: half a pair is there. Nothing was made then.
+        MechanismError: the token cannot make one.
+        ProvenanceError: what it made is not as it must be.
+    """
+    find_pairs(session, RECEIVING_LABEL)  # or a key would be made that could not be found again
+    return _receiving(session, _make(session, RECEIVING_LABEL))
+
+
+def destroy_receiving_key(session: TokenSession, point: bytes) -> None:
+    """Destroy the `epoch-kex` of this public point, for ever: what is sealed to it stays sealed.
+
+    The token first proves which private key the point is of. A public object is not behind the PIN:
+    somebody could have put the old key's point beside the new private key.
+
+    Raises:
+        TokenKeyError: E_TOKEN_KEY: it has no such private key, perhaps since an earlier call that
+            was cut off. Nothing was destroyed by this one.
+        ProvenanceError: a public object claims the point for another key. Nothing was destroyed.
+        TokenError: the token refused, or still shows it.
+    """
+    pairs = [pair for pair in find_pairs(session, RECEIVING_LABEL) if pair.public_point == point]
+    if not pairs:
+        raise TokenKeyError(
+            f"{session.token.describe()} has no key {RECEIVING_LABEL!r} of this public point",
+            hint="nothing was destroyed; is it the right token?",
+        )
+    for pair in pairs:
+        _receiving(session, pair).require_own_point()
+    for pair in pairs:
+        destroy_pair(session, RECEIVING_LABEL, pair)
+
+
+def token_random(session: TokenSession, count: int) -> SecretBytes:
+    """Return `count` (16 to 1024) bytes from the token's own generator.
+
+    Mix them with the system's, never use them alone: a bad generator looks like a good one.
+
+    Raises:
+        MechanismError: the token has no generator.
+        TokenError: it gave the same bytes twice.
+    """
+    if count not in _RANDOM_BYTES:
+        raise ValueError(f"{count} random bytes at once")
+    handle = handle_of(session.session)
+    with (
+        session.doing("drawing random bytes"),
+        session.module.random(handle, count) as one,
+        session.module.random(handle, count) as other,
+    ):
+        if one != other:
+            return SecretBytes(other.expose())
+    raise TokenError(
+        f"{session.token.describe()} gave the same random bytes twice",
+        hint="its generator is broken: do not use this token, tell the pool",
+    )
+
+
+def _only(session: TokenSession, label: str, pairs: Sequence[Pair]) -> Pair:
+    """Return the one pair of `pairs`."""
+    name = session.token.describe()
     if not pairs:
         raise TokenKeyError(f"{name} has no key {label!r}", hint=_SETUP)
     if len(pairs) > 1:
         raise TokenKeyError(
             f"{name} has {len(pairs)} keys {label!r} and nothing tells which is meant",
-            hint="remove those that are not in use with the vendor's tool",
+            hint=_SEVERAL[label],
         )
-    what = f"key {label!r} on {name}"
-    return pairs[0], require_provenance(pairs[0].attributes, _USAGE[label], what=what)
+    return pairs[0]
 
 
-def _pairs(session: TokenSession, label: str) -> list[_Pair]:
-    """Return the key pairs of `label`, joined by CKA_ID. One search, one read for each object."""
+def _receiving(session: TokenSession, pair: Pair) -> ReceivingKey:
+    provenance = _provenance(session, RECEIVING_LABEL, pair)
+    return ReceivingKey(pair.public_point, provenance, pair.private, session)
+
+
+def _provenance(session: TokenSession, label: str, pair: Pair) -> Provenance:
     what = f"key {label!r} on {session.token.describe()}"
-    points: dict[bytes, list[bytes]] = {}
-    private: dict[bytes, list[tuple[PrivateKey, Attributes]]] = {}
-    with session.doing("looking for keys"):
-        for key in list(session.session.get_objects({Attribute.LABEL: label})):
-            if isinstance(key, PublicKey):
-                read = read_attributes(key, (Attribute.ID, Attribute.EC_POINT))
-                point = _point_of(read.get(Attribute.EC_POINT, b""), what)
-                points.setdefault(read.get(Attribute.ID, b""), []).append(point)
-            elif isinstance(key, PrivateKey):
-                read = read_attributes(key, (Attribute.ID, *PROVENANCE_ATTRIBUTES))
-                private.setdefault(read.get(Attribute.ID, b""), []).append((key, read))
-    # Anybody may put public objects there, PIN or not: one without a private twin is nobody's.
-    for key_id in private:
-        if not points.get(key_id) or len(private[key_id]) != 1:
-            raise TokenKeyError(
-                f"{what}: with CKA_ID {key_id.hex()[:32] or 'empty'} there is not one private key "
-                f"with its public key",
-                hint="nothing was changed; look at it with `pkcs11-tool --list-objects`",
-            )
-    return [
-        _Pair(point, *private[key_id][0]) for key_id in sorted(private) for point in points[key_id]
-    ]
+    return require_provenance(pair.attributes, _USAGE[label], what=what)
 
 
-def _make(session: TokenSession, label: str) -> None:
+def _make(session: TokenSession, label: str) -> Pair:
     """Generate a pair on the token, and check what came of it."""
-    usage = _USAGE[label]
-    capabilities = MechanismFlag.DERIVE
-    if usage is Attribute.SIGN:
-        capabilities = MechanismFlag.SIGN | MechanismFlag.VERIFY
-    with session.writable() as writable, session.doing(f"making key {label!r}"):
-        parameters = writable.create_domain_parameters(
-            KeyType.EC, {Attribute.EC_PARAMS: P256_PARAMS}, local=True
-        )
-        parameters.generate_keypair(
-            id=os.urandom(_KEY_ID_BYTES),
-            label=label,
-            store=True,
-            capabilities=capabilities,
-            private_template={
-                Attribute.PRIVATE: True,
-                Attribute.SENSITIVE: True,
-                Attribute.EXTRACTABLE: False,
-            },
-        )
-    _checked(session, label)
-
-
-def _point_of(point: bytes, what: str) -> bytes:
-    """Return CKA_EC_POINT plain; most modules wrap it in a DER OCTET STRING, some do not."""
-    if len(point) == POINT_BYTES + 2 and point[:2] == bytes([0x04, POINT_BYTES]):
-        point = point[2:]
-    if not is_point(point):
-        raise TokenKeyError(f"{what} has a public key that is not a point of P-256")
-    return point
+    key_id = make_pair(session, label, _USAGE[label])
+    made = [pair for pair in find_pairs(session, label) if pair.key_id == key_id]
+    pair = _only(session, label, made)
+    _provenance(session, label, pair)
+    return pair

@@ -4,8 +4,8 @@ python-pkcs11 0.10 calls `C_Initialize(NULL)`, which tells SoftHSM, OpenSC and o
 thread will ever call them, and then releases the GIL around each call: two threads crash the
 process. `Module` initialises with CKF_OS_LOCKING_OK instead.
 
-Three calls go past the wrapper as well, because it would make Python objects that cannot be wiped
-of a PIN and of a shared secret: `login`, `logout` and `read_secret`.
+Four calls go past the wrapper as well, because it would make Python objects that cannot be wiped
+of a PIN, a shared secret or a seed: `login`, `logout`, `read_secret` and `random`.
 """
 
 import atexit
@@ -47,6 +47,14 @@ _LOGIN_ERRORS: dict[int, type[exceptions.PKCS11Error]] = {
     0x102: exceptions.UserPinNotInitialized,
     0x104: exceptions.AnotherUserAlreadyLoggedIn,
 }
+_RANDOM_ERRORS: dict[int, type[exceptions.PKCS11Error]] = {
+    0x30: exceptions.DeviceError,
+    0x32: exceptions.DeviceRemoved,
+    0x54: exceptions.FunctionNotSupported,
+    0x101: exceptions.UserNotLoggedIn,
+    0x121: exceptions.RandomNoRNG,
+    0xB3: exceptions.SessionHandleInvalid,
+}
 
 
 class _InitializeArgs(ctypes.Structure):
@@ -80,6 +88,8 @@ class _FunctionList(ctypes.Structure):
             "C_GetAttributeValue",
             ctypes.CFUNCTYPE(_Ulong, _Ulong, _Ulong, ctypes.POINTER(_Attribute), _Ulong),
         ),
+        ("other_25_to_63", _Pointer * 39),
+        ("C_GenerateRandom", ctypes.CFUNCTYPE(_Ulong, _Ulong, _Pointer, _Ulong)),
     ]
 
 
@@ -167,6 +177,22 @@ class Module:
             if attribute.length == _UNAVAILABLE or attribute.length > max_bytes:
                 raise exceptions.DataLenRange
             return SecretBytes(view[: attribute.length])
+
+    def random(self, session: int, count: int) -> SecretBytes:
+        """Return `count` bytes of the token's generator.
+
+        Raises:
+            PKCS11Error: RandomNoRNG or FunctionNotSupported: it has none; or it failed.
+        """
+        if not self._functions.C_GenerateRandom:  # NULL, against the standard
+            raise exceptions.FunctionNotSupported
+        secret = SecretBytes.zeros(count)
+        buffer = (ctypes.c_char * count).from_buffer(secret.expose())
+        value = self._functions.C_GenerateRandom(session, ctypes.addressof(buffer), count)
+        if value != _OK:
+            secret.wipe()
+        _check(value, _RANDOM_ERRORS)
+        return secret
 
     def close(self) -> None:
         """Finalise the module: all its sessions end, the token forgets the login."""

@@ -14,6 +14,7 @@ from signer.strict import Fields
 MAX_BYTES = 16 * 1024
 NAME_PATTERN = r"[a-z0-9][a-z0-9-]{0,31}"
 SEAL_METHODS = ("hpke-p256",)
+KEY_BACKUPS = ("possible", "impossible")
 ANCHORS = ("token", "host", "none")
 TOUCHES = ("none", "login", "use")
 VERIFIED = ("run here", "documented")
@@ -36,6 +37,9 @@ class DeviceProfile:
     environment: tuple[str, ...]  # variables that the module reads and a worker must inherit
     initialise: str  # the command that initialises a token
     seal: str  # one of SEAL_METHODS
+    ceremony: bool  # it has the raw ECDH and the raw ECDSA that a ceremony needs
+    key_backup: str  # one of KEY_BACKUPS: whether the vendor lets keys be cloned or wrapped out
+    software: bool  # it protects nothing: for tests and rehearsals
     pin_min: int  # bytes
     pin_max: int  # bytes
     journal_anchor: str  # one of ANCHORS: what remembers how far a journal had come
@@ -54,6 +58,9 @@ class DeviceProfile:
             "environment": list(self.environment),
             "initialise": self.initialise,
             "seal": self.seal,
+            "ceremony": self.ceremony,
+            "key_backup": self.key_backup,
+            "software": self.software,
             "pin": {"min_length": self.pin_min, "max_length": self.pin_max},
             "provenance": "strict",
             "journal_anchor": self.journal_anchor,
@@ -97,6 +104,9 @@ class DeviceProfile:
             environment=tuple(_strings(fields, "environment", r"[A-Z][A-Z0-9_]*", low=0)),
             initialise=fields.string("initialise", pattern=_PRINTABLE, max_length=256),
             seal=fields.choice("seal", SEAL_METHODS),
+            ceremony=fields.boolean("ceremony"),
+            key_backup=fields.choice("key_backup", KEY_BACKUPS),
+            software=fields.boolean("software"),
             pin_min=pin.integer("min_length", low=1, high=MAX_PIN_BYTES),
             pin_max=pin.integer("max_length", low=1, high=MAX_PIN_BYTES),
             journal_anchor=fields.choice("journal_anchor", ANCHORS),
@@ -131,6 +141,20 @@ def load_profile(name: str) -> DeviceProfile:
     if profile.name != name:
         raise ProfileError(f"{known[name].name}: field 'name' must be {name!r}")
     return profile
+
+
+def require_ceremony(profile: DeviceProfile) -> None:
+    """Refuse a kind of token that cannot take part in a ceremony.
+
+    Raises:
+        ProfileError: E_PROFILE, naming what it lacks.
+    """
+    if not profile.ceremony:
+        raise ProfileError(
+            f"{profile.title} cannot take part in a ceremony: its profile {profile.name!r} says "
+            "that it lacks raw ECDH (CKM_ECDH1_DERIVE with CKD_NULL) or raw ECDSA (CKM_ECDSA)",
+            hint="take a token whose profile says `ceremony: true`",
+        )
 
 
 def profile_names() -> tuple[str, ...]:

@@ -84,7 +84,7 @@ MEANING: dict[type[foreign.PKCS11Error], _Kind] = {
     foreign.PinLocked: (PinLockedError, "the user PIN is locked"),
     foreign.PinTooWeak: _PIN,
     foreign.PublicKeyInvalid: _DATA,
-    foreign.RandomNoRNG: _DEVICE,
+    foreign.RandomNoRNG: _MECHANISM,
     foreign.RandomSeedNotSupported: _MECHANISM,
     foreign.SessionClosed: _GONE,
     foreign.SessionCount: _SESSIONS,

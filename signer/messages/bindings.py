@@ -2,7 +2,9 @@
 
 A share that was recovered, or is of a later epoch, may have signed before what its new journal does
 not know. Whatever became a group signature was signed by t holders. So of any n − t + 1 others at
-least one took part, and the union of their bindings holds every address that was ever signed for.
+least one took part, and the union of their bindings holds every address that was ever signed for,
+if they were stated after the journal was lost. A statement older than a day is refused; that it is
+younger than the loss only the holder can see to.
 """
 
 import hashlib
@@ -21,7 +23,7 @@ PAYLOAD_TYPE = "application/vnd.signer.bindings.v1+json"
 MAX_PAYLOAD = 8 * 1024 * 1024
 MAX_BYTES = 12 * 1024 * 1024
 _MAX_ADDRESSES = 2**20
-MAX_AGE = 7 * 86400  # seconds from a statement to its import
+MAX_AGE = 86400  # seconds from a statement to its import
 CLOCK_SECONDS = 3600  # that another machine's clock may be ahead
 
 

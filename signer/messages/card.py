@@ -1,53 +1,108 @@
-"""A holder's card: his two public keys, signed by his token. What a dealer seals to.
+"""A holder's card: his public keys, signed by his token. What a dealer seals to.
 
 The token attributes are what the holder's own module says; only a vendor's attestation would be
-evidence to others. The trust anchor is the card's fingerprint, compared by voice.
+evidence to others. It is carried here and is under the signature, but nobody verifies it yet. The
+trust anchor is the card's fingerprint, compared by voice.
 """
 
 import hashlib
 from dataclasses import dataclass
 from typing import Any, Self
 
-from signer.errors import CardError
+from signer.errors import CardError, SchemaError
 from signer.messages.dsse import SignedFile, key_id_of
 from signer.p256 import POINT_BYTES, is_point
-from signer.strict import Fields, canonical, parse_object
+from signer.strict import (
+    Fields,
+    canonical,
+    encode_base64,
+    parse_base64,
+    parse_hex,
+    parse_object,
+)
 
 PAYLOAD_TYPE = "application/vnd.signer.card.v1+json"
-MAX_BYTES = 16 * 1024
+MAX_BYTES = 64 * 1024  # an attestation of full size, in base64 twice, and the rest
+MAX_PAYLOAD_BYTES = 46 * 1024
+NONCE_BYTES = 32
+
+KEY_BACKUPS = ("possible", "impossible")
+ATTESTATION_KINDS = ("yubico-piv", "schsm-cvc", "yubihsm")
+MAX_CERTIFICATES = 4
+MAX_CERTIFICATE_BYTES = 8 * 1024
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}"
 _SELF_DESCRIPTION = r"[ -~]{0,64}"  # what tokens call themselves: printable ASCII
 _ATTRIBUTES = ("local", "always_sensitive", "never_extractable", "extractable")
 
 
+@dataclass(frozen=True, slots=True)
+class Attestation:
+    """What a vendor says of a token's keys, as the vendor's tools give it. Not verified here."""
+
+    kind: str  # one of ATTESTATION_KINDS
+    certificates: tuple[bytes, ...]  # DER, 1 to MAX_CERTIFICATES
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the attestation as it stands in a card."""
+        return {
+            "kind": self.kind,
+            "certificates": [encode_base64(certificate) for certificate in self.certificates],
+        }
+
+    @classmethod
+    def parse(cls, value: Any, what: str) -> Self:
+        """Read an attestation strictly; what the certificates say is not looked at."""
+        fields = Fields(value, what)
+        kind = fields.choice("kind", ATTESTATION_KINDS)
+        entries = fields.array("certificates", low=1, high=MAX_CERTIFICATES)
+        fields.done()
+        certificates = []
+        for number, entry in enumerate(entries, start=1):
+            place = f"{what}: certificate {number}"
+            certificate = parse_base64(entry, place, max_bytes=MAX_CERTIFICATE_BYTES)
+            if not 1 <= len(certificate) <= MAX_CERTIFICATE_BYTES:
+                raise SchemaError(f"{place} is not of 1 to {MAX_CERTIFICATE_BYTES} bytes")
+            certificates.append(certificate)
+        return cls(kind, tuple(certificates))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardBody:
-    """What a card says."""
+    """What a card says. Of what is not said the weaker claim is taken."""
 
     name: str  # of the holder
-    id_sign: bytes  # 65-byte point; signs cards and, later, ceremony files
+    id_sign: bytes  # 65-byte point; signs cards and ceremony files
     kex: bytes  # 65-byte point; shares are sealed to it
+    kex_backup: bytes | None = None  # likewise, of the holder's spare token
+    epoch_nonce: bytes = bytes(NONCE_BYTES)  # drawn for each card: no two are the same bytes
     manufacturer: str
     model: str
     serial_sha256: bytes
     profile: str
+    key_backup: str = "possible"  # one of KEY_BACKUPS: whether the vendor lets keys leave or clone
+    software: bool = True  # a token that protects nothing, for rehearsals
     created: int  # Unix seconds
+    attestation: Attestation | None = None
 
     def to_payload(self) -> bytes:
         """Return the canonical payload, the bytes that the token signs."""
         return canonical(
             {
                 "type": "signer-card",
-                "version": 1,
+                "version": 2,
                 "name": self.name,
                 "id_sign": self.id_sign.hex(),
                 "kex": self.kex.hex(),
+                "kex_backup": None if self.kex_backup is None else self.kex_backup.hex(),
+                "epoch_nonce": self.epoch_nonce.hex(),
                 "token": {
                     "manufacturer": self.manufacturer,
                     "model": self.model,
                     "serial_sha256": self.serial_sha256.hex(),
                     "profile": self.profile,
+                    "key_backup": self.key_backup,
+                    "software": self.software,
                     # A card is made only for keys that passed the provenance check.
                     "keys": {
                         "local": True,
@@ -57,30 +112,43 @@ class CardBody:
                     },
                 },
                 "created": self.created,
+                "attestation": None if self.attestation is None else self.attestation.to_json(),
             }
         )
 
     @classmethod
     def parse(cls, payload: bytes, what: str) -> Self:
         """Read a card's payload strictly."""
-        fields = Fields(parse_object(payload, what=what, max_bytes=MAX_BYTES), what)
+        fields = Fields(parse_object(payload, what=what, max_bytes=MAX_PAYLOAD_BYTES), what)
         fields.constant("type", "signer-card")
-        fields.constant("version", 1)
+        fields.constant("version", 2)
         name = fields.string("name", pattern=NAME_PATTERN, max_length=64)
         id_sign = fields.hex_bytes("id_sign", POINT_BYTES)
         kex = fields.hex_bytes("kex", POINT_BYTES)
+        backup = fields.take("kex_backup")
+        nonce = fields.hex_bytes("epoch_nonce", NONCE_BYTES)
         created = fields.integer("created", low=0, high=2**53 - 1)
+        attestation = fields.take("attestation")
         token = fields.nested("token")
         fields.done()
         body = cls(
             name=name,
             id_sign=id_sign,
             kex=kex,
+            kex_backup=None
+            if backup is None
+            else parse_hex(backup, POINT_BYTES, f"{what}: field 'kex_backup'"),
+            epoch_nonce=nonce,
             manufacturer=token.string("manufacturer", pattern=_SELF_DESCRIPTION),
             model=token.string("model", pattern=_SELF_DESCRIPTION),
             serial_sha256=token.hex_bytes("serial_sha256", 32),
             profile=token.string("profile", pattern=r"[a-z0-9][a-z0-9-]{0,31}"),
+            key_backup=token.choice("key_backup", KEY_BACKUPS),
+            software=token.boolean("software"),
             created=created,
+            attestation=None
+            if attestation is None
+            else Attestation.parse(attestation, f"{what}: attestation"),
         )
         keys = token.nested("keys")
         token.done()
@@ -93,6 +161,12 @@ class CardBody:
                 hint="the holder runs `signer token setup` and `signer token card` again",
             )
         return body
+
+    @property
+    def keys(self) -> dict[str, bytes]:
+        """The 65-byte points of the card, by their names in it."""
+        keys = {"id_sign": self.id_sign, "kex": self.kex}
+        return keys if self.kex_backup is None else keys | {"kex_backup": self.kex_backup}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +184,17 @@ class Card:
             SchemaError: not a card.
             CardError: bad signature, a point that is none, or one key in two roles.
         """
-        signed = SignedFile.parse(value, what, payload_type=PAYLOAD_TYPE, max_payload=MAX_BYTES)
+        signed = SignedFile.parse(
+            value, what, payload_type=PAYLOAD_TYPE, max_payload=MAX_PAYLOAD_BYTES
+        )
         body = CardBody.parse(signed.payload, what)
-        for role, point in (("id_sign", body.id_sign), ("kex", body.kex)):
+        roles: dict[bytes, str] = {}
+        for role, point in body.keys.items():
             if not is_point(point):
                 raise CardError(f"{what}: {role} is not a point of P-256")
-        if body.id_sign == body.kex:
-            raise CardError(f"{what}: one key is given for both identity and receiving")
+            if point in roles:
+                raise CardError(f"{what}: one key is given as both {roles[point]} and {role}")
+            roles[point] = role
         if not signed.signed_by(body.id_sign):
             raise CardError(
                 f"{what}: the signature does not verify under the card's own identity key",

@@ -7,15 +7,13 @@ payload), so bytes of one kind cannot pass for another. The signature is r ‖ s
 gives it. Parse only what `payload_of` returns: those bytes, and no others, were signed.
 """
 
-import base64
-import binascii
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 from signer.errors import SchemaError
-from signer.strict import Fields
+from signer.strict import Fields, encode_base64, parse_base64
 
 SIGNATURE_BYTES = 64
 
@@ -34,14 +32,14 @@ class Signature(NamedTuple):
 
     def to_json(self) -> dict[str, str]:
         """Return the entry of a DSSE envelope."""
-        return {"keyid": self.key_id.hex(), "sig": base64.b64encode(self.value).decode()}
+        return {"keyid": self.key_id.hex(), "sig": encode_base64(self.value)}
 
     @classmethod
     def parse(cls, value: Any, what: str) -> Self:
         """Read an entry of a DSSE envelope."""
         entry = Fields(value, f"{what}: signature")
         key_id = entry.hex_bytes("keyid", 32)
-        signature = _base64(entry.take("sig"), f"{what}: sig", SIGNATURE_BYTES)
+        signature = parse_base64(entry.take("sig"), f"{what}: sig", max_bytes=SIGNATURE_BYTES)
         entry.done()
         if len(signature) != SIGNATURE_BYTES:
             raise SchemaError(f"{what}: a signature is {SIGNATURE_BYTES} bytes, r then s")
@@ -78,7 +76,7 @@ class SignedFile:
         """Return the envelope as a JSON object."""
         return {
             "payloadType": self.payload_type,
-            "payload": base64.b64encode(self.payload).decode(),
+            "payload": encode_base64(self.payload),
             "signatures": [Signature(self.key_id, self.signature).to_json()],
         }
 
@@ -106,7 +104,7 @@ class JointlySignedFile:
         """Return the envelope as a JSON object."""
         return {
             "payloadType": self.payload_type,
-            "payload": base64.b64encode(self.payload).decode(),
+            "payload": encode_base64(self.payload),
             "signatures": [signature.to_json() for signature in self.signatures],
         }
 
@@ -135,7 +133,7 @@ def _take_apart(
 ) -> tuple[bytes, tuple[Signature, ...]]:
     fields = Fields(value, what)
     fields.constant("payloadType", payload_type)
-    payload = _base64(fields.take("payload"), f"{what}: payload", max_payload)
+    payload = parse_base64(fields.take("payload"), f"{what}: payload", max_bytes=max_payload)
     entries = fields.array("signatures", low=low, high=high)
     fields.done()
     return payload, tuple(Signature.parse(entry, what) for entry in entries)
@@ -144,16 +142,3 @@ def _take_apart(
 def key_id_of(point: bytes) -> bytes:
     """Return the key id of a P-256 public key given as its 65-byte point."""
     return hashlib.sha256(point).digest()
-
-
-def _base64(value: Any, what: str, max_bytes: int) -> bytes:
-    """Decode standard base64 with padding and nothing else: one text for one byte string."""
-    if not isinstance(value, str) or len(value) > 4 * (max_bytes // 3 + 1):
-        raise SchemaError(f"{what} must be base64 of at most {max_bytes} bytes")
-    try:
-        raw = base64.b64decode(value, validate=True)
-    except (binascii.Error, ValueError):
-        raise SchemaError(f"{what} is not base64") from None
-    if base64.b64encode(raw).decode() != value:
-        raise SchemaError(f"{what} is not canonical base64")
-    return raw

@@ -2,10 +2,13 @@
 
 It contradicts itself or it is whole: the id is a digest of the constants, the group public key is
 the vector's constant term, indices run 1 to n, cards verify, no key stands twice. It does not prove
-who made it. For that, holders compare its fingerprint by voice (a certificate comes with
-ceremonies), and each proves his share against it (`signer share verify`).
+who made it. For that, holders compare its fingerprint by voice, and each proves his share against
+it (`signer share verify`); where it came from a ceremony, it names the certificate that all signed.
 
 It names the first policy, by digest, and carries every amendment since, each signed by all.
+
+A group with a certificate is active once it carries an activation (`signer.messages.activation`);
+before, agents drill for it and sign nothing else.
 """
 
 import hashlib
@@ -14,8 +17,9 @@ from typing import Any, Self
 
 from signer.bls.encoding import PublicKey
 from signer.errors import GroupFileError
+from signer.messages.activation import Activation
 from signer.messages.amendment import MAX_AMENDMENTS, Amendment, Chain
-from signer.messages.card import Card
+from signer.messages.card import Card, fingerprint
 from signer.messages.credentials import bls_credentials
 from signer.messages.group_id import MAX_EPOCH, ROLES, group_id_of, holders_digest
 from signer.messages.networks import Network
@@ -25,7 +29,11 @@ from signer.threshold.params import MAX_HOLDERS, ShareIndex, Threshold
 from signer.threshold.vector import VerificationVector
 
 MAX_BYTES = 4 * 1024 * 1024
-ORIGINS = ("split",)  # how the key came to be shared; a split's dealer has held all of it
+ORIGIN_WORDS = {  # how the key came to be shared; a reshare does not change it
+    "split": "split by a dealer, who has held the whole key",
+    "dkg": "generated together; nobody has held the whole key",
+}
+ORIGINS = tuple(ORIGIN_WORDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +49,32 @@ class GroupFile:
     vector: VerificationVector
     cards: tuple[Card, ...]  # of holder 1, 2, … n
     amendments: tuple[Amendment, ...] = ()  # of the policy: 1, 2, …
+    rehearsal: bool = False  # on tokens that protect nothing; for no real validator
+    certificate: bytes | None = None  # digest of the ceremony's; None: split at one desk
+    activation: Activation | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether its holders may sign with it: it has no certificate, or an activation."""
+        return self.certificate is None or self.activation is not None
+
+    @property
+    def origin_words(self) -> str:
+        """How the key came to be shared, for people."""
+        return ORIGIN_WORDS[self.origin]
+
+    def marked(self, digest: bytes) -> str:
+        """Return the fingerprint of a digest of this group's, marked if it is a rehearsal."""
+        return marked_fingerprint(digest, rehearsal=self.rehearsal)
+
+    def activated(self, activation: Activation) -> Self:
+        """Return this group with an activation that was verified.
+
+        Raises:
+            GroupFileError: it does not activate this group.
+        """
+        activation.verify(self, "activation")
+        return replace(self, activation=activation)
 
     @property
     def public_key(self) -> PublicKey:
@@ -118,12 +152,13 @@ class GroupFile:
         """Return the group file as a JSON object."""
         return {
             "type": "signer-group",
-            "version": 2,
+            "version": 3,
             "group": self.group_id.hex(),
             "network": self.network.to_json(),
             "role": self.role,
             "epoch": self.epoch,
             "origin": self.origin,
+            "rehearsal": self.rehearsal,
             "policy_digest": self.policy_digest.hex(),
             "threshold": self.threshold.t,
             "holders_count": self.threshold.n,
@@ -134,6 +169,8 @@ class GroupFile:
                 for index, card in enumerate(self.cards, start=1)
             ],
             "amendments": [amendment.to_json() for amendment in self.amendments],
+            "certificate": None if self.certificate is None else self.certificate.hex(),
+            "activation": None if self.activation is None else self.activation.to_json(),
         }
 
     def to_bytes(self) -> bytes:
@@ -149,12 +186,12 @@ class GroupFile:
             EncodingError: a key that is not a point of the group.
             ThresholdParameterError: t and n do not make a threshold.
             CardError: a card that does not hold.
-            GroupFileError: parts that contradict each other.
+            GroupFileError: parts that contradict each other, or an activation that is none.
             PolicyError: an amendment of the policy that not every holder signed, or out of order.
         """
         fields = Fields(parse_object(raw, what=what, max_bytes=MAX_BYTES), what)
         fields.constant("type", "signer-group")
-        fields.constant("version", 2)
+        fields.constant("version", 3)
         claimed_id = fields.hex_bytes("group", 32)
         claimed_key = fields.hex_bytes("group_public_key", 48)
         t = fields.integer("threshold", low=0, high=2**16)
@@ -170,9 +207,16 @@ class GroupFile:
         role = fields.choice("role", ROLES)
         epoch = fields.integer("epoch", low=1, high=MAX_EPOCH)
         origin = fields.choice("origin", ORIGINS)
+        rehearsal = fields.boolean("rehearsal")
         policy_digest = fields.hex_bytes("policy_digest", 32)
         amendments = fields.array("amendments", low=0, high=MAX_AMENDMENTS)
+        certificate = _optional_digest(fields, "certificate")
+        activation = fields.take("activation")
         fields.done()
+        if certificate is None and (origin != "split" or epoch > 1):
+            raise GroupFileError(f"{what}: only a split's first epoch can have no certificate")
+        if certificate is None and activation is not None:
+            raise GroupFileError(f"{what}: it has an activation and no certificate")
         group = cls(
             network=network,
             role=role,
@@ -184,19 +228,31 @@ class GroupFile:
                 [parse_hex(entry, 48, f"{what}: a commitment") for entry in commitments]
             ),
             cards=_cards(holders, what),
+            rehearsal=rehearsal,
+            certificate=certificate,
         )
         if group.public_key != claimed_key:
             raise GroupFileError(f"{what}: the group public key is not the vector's first entry")
         if group.group_id != claimed_id:
             raise GroupFileError(f"{what}: the group id does not belong to these constants")
-        return replace(group, amendments=group.chain.parse(amendments, f"{what}: amendments"))
+        group = replace(group, amendments=group.chain.parse(amendments, f"{what}: amendments"))
+        if activation is None:
+            return group
+        found = Activation.take(Fields(activation, f"{what}: activation"))
+        found.verify(group, what)
+        return replace(group, activation=found)
+
+
+def marked_fingerprint(digest: bytes, *, rehearsal: bool) -> str:
+    """Return a fingerprint as people are shown it; what is only a rehearsal's says so first."""
+    return f"REHEARSAL {fingerprint(digest)}" if rehearsal else fingerprint(digest)
 
 
 def refuse_shared_keys(cards: tuple[Card, ...], what: str) -> None:
     """Refuse a key that stands in two cards: two holders would be one, and one token two shares."""
     seen: dict[bytes, str] = {}
     for card in cards:
-        for point in (card.body.id_sign, card.body.kex):
+        for point in card.body.keys.values():
             if point in seen:
                 raise GroupFileError(
                     f"{what}: holders {seen[point]!r} and {card.body.name!r} show the same key",
@@ -206,6 +262,11 @@ def refuse_shared_keys(cards: tuple[Card, ...], what: str) -> None:
     names = [card.body.name for card in cards]
     if len(set(names)) != len(names):
         raise GroupFileError(f"{what}: two holders have the same name")
+
+
+def _optional_digest(fields: Fields, name: str) -> bytes | None:
+    value = fields.take(name)
+    return None if value is None else parse_hex(value, 32, f"{fields.what}: field {name!r}")
 
 
 def _cards(entries: list[Any], what: str) -> tuple[Card, ...]:

@@ -10,7 +10,7 @@ Only printable ASCII comes out, whatever labels and reasons hold.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from signer.messages.address import ExecutionAddress
 from signer.messages.amounts import gwei_text
@@ -31,6 +31,9 @@ from signer.messages.items import (
 from signer.messages.networks import network_words
 from signer.messages.reply import Denial
 from signer.messages.request import SignRequest
+
+if TYPE_CHECKING:
+    from signer.messages.group_file import GroupFile
 
 MAX_READ = 16  # items that a person is shown one by one
 NOT_IN_POLICY = "NOT IN THE POLICY"
@@ -60,8 +63,10 @@ class Knowledge:
 
     `labels` and `credentials` are what the policy calls what it allows: what is not there is shown
     as not in the policy. `before` is the journal's history. `denied` is what would not be signed.
+    `group` is the request's group, by a group file that the one who shows has compared.
     """
 
+    group: "GroupFile | None" = None
     labels: Mapping[ExecutionAddress, str] | None = None
     credentials: Mapping[bytes, str] | None = None
     before: Before | None = None
@@ -75,7 +80,7 @@ def request_text(request: SignRequest, known: Knowledge | None = None) -> str:
         _title(request),
         "",
         f"  network     {request.network}: {network_words(request.network)}",
-        f"  group       {fingerprint(request.group_id)}   epoch {request.epoch}",
+        *_group(request, known.group),
         f"  group key   0x{request.group_public_key.hex()}",
         f"  kind        {request.kind}",
         f"  expires     {_date(request.expires)}",
@@ -113,6 +118,14 @@ def _title(request: SignRequest) -> str:
     if isinstance(first, Deposit):
         return f"Sign {count} deposit{'s' if count > 1 else ''} for the validator with this key"
     return f"Change the withdrawal credentials of {count} validator{'s' if count > 1 else ''}"
+
+
+def _group(request: SignRequest, group: "GroupFile | None") -> Iterator[str]:
+    """Yield the group's fingerprint, marked if it is a rehearsal's, and its origin."""
+    shown = fingerprint(request.group_id) if group is None else group.marked(request.group_id)
+    yield f"  group       {shown}   epoch {request.epoch}"
+    if group is not None:
+        yield f"  origin      {group.origin_words}"
 
 
 def _items(request: SignRequest, known: Knowledge) -> Iterator[str]:

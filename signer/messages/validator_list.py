@@ -15,6 +15,7 @@ from signer.messages.signing_root import DOMAIN_BLS_TO_EXECUTION_CHANGE
 from signer.strict import Fields, parse_object
 
 MAX_LIST_BYTES = 1024 * 1024
+_MAX_PREPARATION_BRACKETS = 8_000_000  # one for each validator of the chain, and room to grow
 MAX_PREPARATION_BYTES = 768 * 1024 * 1024  # about 250 bytes for each validator of the chain
 
 _INDEX = re.compile(r"0|[1-9][0-9]{0,12}")
@@ -65,7 +66,9 @@ def _index(value: Any, what: str) -> int:
 
 
 def _from_preparation(raw: bytes, group: GroupFile, what: str) -> list[int]:
-    value = parse_object(raw, what=what, max_bytes=MAX_PREPARATION_BYTES)
+    value = parse_object(
+        raw, what=what, max_bytes=MAX_PREPARATION_BYTES, max_brackets=_MAX_PREPARATION_BRACKETS
+    )
     if "validators" not in value:
         raise SchemaError(f"{what}: neither a list of indices nor ethdo's offline-preparation.json")
     if value.get("version") != "3":

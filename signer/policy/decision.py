@@ -5,6 +5,7 @@ so that one wrong item of a thousand stops only itself. What explains a decision
 `check_request` and `check_items` read the explanations that `signer policy explain` prints.
 
 ====  ==================  ==========================================================================
+1     E_NOT_ACTIVE        the ceremony that made this group has not ended with its test signature
 2     E_PEER              the policy does not let this user ask for this kind
 3     E_GROUP             asked of another group, or the group public key is not the group's
 3     E_EPOCH             asked of another epoch of the shares
@@ -118,8 +119,7 @@ def check_request(
         request, group, policy, now=now, asker=asker, not_before=not_before
     ):
         if not found.allowed:
-            hint = "make it again: signer request new" if found.code == "E_EXPIRED" else ""
-            raise DeniedError(found.why, code=found.code, hint=hint)
+            raise DeniedError(found.why, code=found.code, hint=_HINTS.get(found.code, ""))
 
 
 def explain_request(
@@ -205,6 +205,18 @@ def _rule_by_bindings(item: Item, bindings: Bindings, credentials: bytes | None)
 
 # The whole request
 
+_HINTS = {
+    "E_NOT_ACTIVE": "finish the ceremony: signer ceremony status",
+    "E_EXPIRED": "make it again: signer request new",
+}
+
+
+def _check_active(case: _Case) -> Ruling:
+    if not case.group.active:
+        why = "the group is not active yet: its ceremony lacks the signature that ends it"
+        return Ruling(False, "active", why, "E_NOT_ACTIVE")
+    return Ruling(True, "active", "the group is active")
+
 
 def _check_asker(case: _Case) -> Ruling:
     rule, kind = f"requesters: {case.request.kind}", case.request.kind
@@ -280,6 +292,7 @@ def _check_clock(case: _Case) -> Ruling:
 
 
 _CHECKS: tuple[Callable[[_Case], Ruling], ...] = (
+    _check_active,
     _check_asker,
     _check_group,
     _check_epoch,

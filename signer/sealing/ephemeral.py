@@ -18,23 +18,36 @@ _SEC1_TAIL = bytes.fromhex("a00a06082a8648ce3d030107")  # … on prime256v1 (RFC
 
 def exchange_with(recipient_point: bytes, seed: SecretBytes) -> tuple[bytes, SecretBytes]:
     """Return the ephemeral public point of `seed` (enc) and its ECDH with a point of the curve."""
-    ephemeral = derive_key_pair(seed)
+    return exchange(recipient_point, derive_key_pair(seed))
+
+
+def exchange(
+    recipient_point: bytes, ephemeral: ec.EllipticCurvePrivateKey
+) -> tuple[bytes, SecretBytes]:
+    """Return the public point of `ephemeral` (enc) and its ECDH with a point of the curve."""
     enc = ephemeral.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
     recipient = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), recipient_point)
     return enc, SecretBytes(ephemeral.exchange(ec.ECDH(), recipient))
 
 
 def derive_key_pair(seed: SecretBytes) -> ec.EllipticCurvePrivateKey:
-    """DeriveKeyPair of RFC 9180 7.1.3: the key of `seed`, by rejection sampling."""
+    """DeriveKeyPair of RFC 9180 7.1.3: the key of `seed`."""
+    with derive_scalar(seed) as scalar:
+        return load_private(scalar)
+
+
+def derive_scalar(seed: SecretBytes) -> SecretBytes:
+    """Return that key as 32 big-endian bytes, found by rejection sampling."""
     with extract(KEM_SUITE, b"", b"dkp_prk", seed.expose()) as prk:
         for counter in range(256):
-            with expand(KEM_SUITE, prk, b"candidate", bytes([counter]), SECRET_BYTES) as scalar:
-                if _is_private_key(scalar):
-                    return _load_private(scalar)
+            scalar = expand(KEM_SUITE, prk, b"candidate", bytes([counter]), SECRET_BYTES)
+            if is_private_key(scalar):
+                return scalar
+            scalar.wipe()
     raise SealError("no ephemeral key came of 256 tries: the random source is broken")
 
 
-def _is_private_key(scalar: SecretBytes) -> bool:
+def is_private_key(scalar: SecretBytes) -> bool:
     """Tell whether 1 <= scalar < order; bytes of one length compare like the numbers they are."""
     copy = bytearray(scalar.expose())
     try:
@@ -43,7 +56,7 @@ def _is_private_key(scalar: SecretBytes) -> bool:
         wipe_buffer(copy)
 
 
-def _load_private(scalar: SecretBytes) -> ec.EllipticCurvePrivateKey:
+def load_private(scalar: SecretBytes) -> ec.EllipticCurvePrivateKey:
     """Load by DER: the library's other door wants the key as a Python int."""
     der = bytearray(_SEC1_HEAD)
     der += scalar.expose()

@@ -33,6 +33,14 @@ class Sealed:
     ciphertext: bytes  # plaintext length + 16
 
 
+def unsealable() -> SealError:
+    """Return what is said of an envelope that does not open."""
+    return SealError(
+        "cannot unseal: it was altered, or is not meant for this token and this group",
+        hint="take the envelope from your backup, and check which token is plugged in",
+    )
+
+
 def require_point(point: bytes, what: str) -> None:
     """Check that `point` is an uncompressed point of P-256; infinity has no such form.
 
@@ -55,12 +63,25 @@ def seal(
     Raises:
         EncodingError: `recipient_point` is not a point of P-256.
     """
+    with SecretBytes.take(bytearray(random_bytes(SECRET_BYTES))) as seed:
+        return seal_from_seed(recipient_point, info, aad, plaintext, seed)
+
+
+def seal_from_seed(
+    recipient_point: bytes, info: bytes, aad: bytes, plaintext: SecretBytes, seed: SecretBytes
+) -> Sealed:
+    """Do what `seal` does with the ephemeral key of a 32-byte `seed`: the same bytes each time.
+
+    One seed, one message: two plaintexts under one seed would share key and nonce.
+
+    Raises:
+        EncodingError: `recipient_point` is not a point of P-256.
+    """
     # Software keys cost 10 ms to import, and a worker that signs only opens.
     from signer.sealing.ephemeral import exchange_with
 
     require_point(recipient_point, "the recipient's key")
-    with SecretBytes.take(bytearray(random_bytes(SECRET_BYTES))) as seed:
-        enc, dh = exchange_with(recipient_point, seed)
+    enc, dh = exchange_with(recipient_point, seed)
     with dh:
         key, nonce = _key_schedule(dh, enc, recipient_point, info)
     with key:
@@ -77,15 +98,16 @@ def open_sealed(
     info: bytes,
     aad: bytes,
     ecdh: Callable[[bytes], SecretBytes],
+    refusal: Callable[[], SealError] = unsealable,
 ) -> SecretBytes:
     """Open what was sealed to `recipient_point`. `ecdh(enc)` is the token's 32-byte raw result.
 
     Raises:
         SealError: E_UNSEAL: any bit of it, of `info` or of `aad` differs, or another key sealed it.
-            Nothing says which.
+            Nothing says which. `refusal` makes the error.
     """
     if not is_point(enc) or len(ciphertext) < TAG_BYTES:
-        raise _unsealable()
+        raise refusal()
     with ecdh(enc) as dh:
         key, nonce = _key_schedule(dh, enc, recipient_point, info)
     body, tag = ciphertext[:-TAG_BYTES], ciphertext[-TAG_BYTES:]
@@ -98,7 +120,7 @@ def open_sealed(
             cipher.finalize()
         return SecretBytes(plain)
     except InvalidTag:
-        raise _unsealable() from None
+        raise refusal() from None
     finally:
         wipe_buffer(plain)
 
@@ -126,10 +148,3 @@ def _key_schedule(
         key = expand(_HPKE_SUITE, secret, b"key", context, SECRET_BYTES)
         with expand(_HPKE_SUITE, secret, b"base_nonce", context, NONCE_BYTES) as nonce:
             return key, nonce.expose().tobytes()
-
-
-def _unsealable() -> SealError:
-    return SealError(
-        "cannot unseal: it was altered, or is not meant for this token and this group",
-        hint="take the envelope from your backup, and check which token is plugged in",
-    )

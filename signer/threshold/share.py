@@ -1,14 +1,18 @@
 """Shares: one holder's value of the polynomial, and the split of a whole key into them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from signer.bls.encoding import PublicKey
-from signer.bls.scalar import SecretScalar, evaluate_polynomial
+from signer.bls.scalar import GROUP_ORDER, SecretScalar, evaluate_polynomial, sum_of_products
 from signer.bls.scheme import public_key
 from signer.errors import EncodingError, EngineError, ShareMismatchError
 from signer.secret import Secret
 from signer.threshold.params import ShareIndex, Threshold
 from signer.threshold.vector import VerificationVector
+
+if TYPE_CHECKING:  # for the name alone; a worker that signs combines nothing
+    from signer.threshold.lagrange import Fractions
 
 
 class SecretShare(Secret):
@@ -68,6 +72,24 @@ def split(
         finally:
             for coefficient in coefficients:
                 coefficient.wipe()
+
+
+def weighted_sum(
+    scalars: Sequence[SecretScalar], coefficients: "Fractions | None" = None
+) -> SecretScalar:
+    """Return Σ λᵢ·scalarᵢ mod r, or the plain sum without coefficients. The caller wipes it.
+
+    So a holder's share of a sum of polynomials is made of his shares of each.
+
+    Args:
+        scalars: at least one; they stay as they are.
+        coefficients: public, one a scalar.
+
+    Raises:
+        EncodingError: the sum is zero (E_SCALAR).
+    """
+    factors = (1,) * len(scalars) if coefficients is None else coefficients.modulo(GROUP_ORDER)
+    return sum_of_products(scalars, factors)
 
 
 def _deal(

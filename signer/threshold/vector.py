@@ -1,12 +1,16 @@
 """The verification vector: commitments to the polynomial whose values are the shares (Feldman)."""
 
-from collections.abc import Sequence
-from typing import Self
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Self
 
 from signer.bls.encoding import PublicKey
-from signer.bls.points import g1_polynomial_at
+from signer.bls.points import g1_polynomial_at, g1_sum, g1_weighted_sum
+from signer.bls.scalar import GROUP_ORDER
 from signer.errors import EncodingError, ThresholdParameterError
 from signer.threshold.params import MAX_HOLDERS, MIN_THRESHOLD, ShareIndex
+
+if TYPE_CHECKING:  # for the name alone; a worker that signs combines nothing
+    from signer.threshold.lagrange import Fractions
 
 
 class VerificationVector:
@@ -72,3 +76,44 @@ class VerificationVector:
 
     def __repr__(self) -> str:
         return f"VerificationVector(t={self.threshold}, {self.group_public_key!r})"
+
+
+def sum_vectors(vectors: Sequence[Sequence[PublicKey]]) -> VerificationVector:
+    """Return the vector of the sum of the dealers' polynomials, as key generation makes it.
+
+    Raises:
+        EncodingError: a sum is infinity.
+        ThresholdParameterError: the vectors differ in length, or their length is no threshold.
+    """
+    return _combined(vectors, g1_sum)
+
+
+def weigh_vectors(
+    vectors: Sequence[Sequence[PublicKey]], coefficients: "Fractions"
+) -> VerificationVector:
+    """Return the vector of Σ λᵢ·fᵢ, as a reshare among dealers i makes it.
+
+    Raises:
+        EncodingError: a sum is infinity.
+        ThresholdParameterError: the vectors differ in length, or their length is no threshold.
+    """
+    weights = coefficients.modulo(GROUP_ORDER)
+    return _combined(vectors, lambda points: g1_weighted_sum(points, weights))
+
+
+def _combined(
+    vectors: Sequence[Sequence[PublicKey]], combine: Callable[[list[bytes]], bytes | None]
+) -> VerificationVector:
+    """Combine what stands at the same power."""
+    lengths = {len(vector) for vector in vectors}
+    if len(lengths) != 1:
+        raise ThresholdParameterError(
+            f"verification vectors of lengths {sorted(lengths)}, one length is expected"
+        )
+    commitments = []
+    for power, column in enumerate(zip(*vectors, strict=True)):
+        point = combine([entry.affine for entry in column])
+        if point is None:
+            raise EncodingError(f"verification vector: the sum at power {power} is infinity")
+        commitments.append(PublicKey.from_affine(point))
+    return VerificationVector(commitments)

@@ -64,6 +64,31 @@ def test_on_a_full_disk_no_journal_is_begun(small_disk: Path) -> None:
         assert journal.sequence == 1
 
 
+@pytest.mark.case("X624", "no space for the record of a new epoch")
+def test_on_a_full_disk_no_new_epoch_begins(small_disk: Path) -> None:
+    path, later = small_disk / "journal.jsonl", SimulatedPool.new(epoch=2).group
+    Journal.open(path, POOL.group, 1).close()
+    before = path.read_bytes()
+    fill_to_the_last_byte(path, small_disk)
+    filled = path.read_bytes()
+    assert filled.startswith(before)
+    with pytest.raises(JournalError, match="no space left"):
+        Journal.open(path, later, 1)
+    assert path.read_bytes() == filled
+    (small_disk / "ballast").unlink()
+    with Journal.open(path, later, 1) as journal:
+        assert journal.epoch == 2
+
+
+def fill_to_the_last_byte(path: Path, disk: Path) -> None:
+    """Leave no space on the disk, and none in the last block of the journal either."""
+    fill(disk / "ballast")
+    opened = Journal.open(path, POOL.group, 1, clock=lambda: NOW)
+    with opened as journal, contextlib.suppress(JournalError):
+        while True:
+            journal.drilled(NOW, bytes(32))
+
+
 _LIMITED = """
 import resource, sys
 from pathlib import Path

@@ -78,7 +78,8 @@ def targets() -> dict[str, Target]:
         "epoch": 1, "recovered": False,
     }  # fmt: skip
     first, head = record_line(0, bytes(32), NOW, "OPENED", opened)
-    second, _ = record_line(1, head, NOW, "POLICY", {"number": 0, "digest": "00" * 32})
+    second, head = record_line(1, head, NOW, "POLICY", {"number": 0, "digest": "00" * 32})
+    third, _ = record_line(2, head, NOW, "EPOCH", {"epoch": 2, "certificate": "00" * 32})
     policy = canonical(pool.policy.to_json())
     order = DrillOrder(
         group_id=group.group_id, epoch=1, nonce=bytes(32), moment=NOW, expires=NOW + 60
@@ -102,7 +103,7 @@ def targets() -> dict[str, Target]:
             SignRequest.parse, (request.to_bytes(), leave.to_bytes(), pay.to_bytes())
         ),
         "reply": Target(lambda data: SignReply.parse(data, request), (reply.to_bytes(),)),
-        "journal": Target(_journal, (first + second, first)),
+        "journal": Target(_journal, (first + second + third, first)),
         "policy": Target(_policy, (policy,)),
         "witness": Target(Witness.parse, (witness.payload,)),
         "amendment": Target(
@@ -114,6 +115,8 @@ def targets() -> dict[str, Target]:
         "card": Target(
             lambda data: Card.parse_file(data, "card"), (canonical(group.cards[0].to_json()),)
         ),
-        "group file": Target(GroupFile.parse, (group.to_bytes(),)),
+        "group file": Target(
+            GroupFile.parse, (group.to_bytes(), SimulatedPool.new(origin="dkg").group.to_bytes())
+        ),
         "network": Target(parse_network_file, (network,)),
     }

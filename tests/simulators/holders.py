@@ -5,6 +5,7 @@ cannot tell it from a pool on tokens.
 """
 
 import asyncio
+import hashlib
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -14,10 +15,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from signer.bls.scalar import SecretScalar
+from signer.bls.scheme import sign
 from signer.client import AgentStatus, OnWaiting, TokenStatus
 from signer.errors import AgentError, DeniedError
+from signer.messages.activation import Activation
 from signer.messages.address import ExecutionAddress
 from signer.messages.card import PAYLOAD_TYPE, Card, CardBody
+from signer.messages.drill import DRILL_DST, DrillOrder
 from signer.messages.dsse import SignedFile, key_id_of, pre_authentication_encoding
 from signer.messages.group_file import GroupFile
 from signer.messages.networks import MAINNET, Network
@@ -48,16 +52,19 @@ def make_card(name: str, **changes: object) -> Card:
     identity, receiving = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     fields: dict[str, object] = {
         "name": name,
-        "id_sign": _point(identity),
-        "kex": _point(receiving),
+        "id_sign": point_of(identity),
+        "kex": point_of(receiving),
+        "epoch_nonce": hashlib.sha256(point_of(receiving)).digest(),
         "manufacturer": "Simulated",
         "model": "In memory",
         "serial_sha256": bytes(32),
         "profile": "softhsm2",
+        "key_backup": "impossible",
+        "software": False,
         "created": NOW,
     }
     body = CardBody(**(fields | changes))  # type: ignore[arg-type]
-    _IDENTITIES[_point(identity)] = identity
+    _IDENTITIES[point_of(identity)] = identity
     return Card.seal_of(body, sign_with(identity, body.to_payload()))
 
 
@@ -77,7 +84,22 @@ def signed_as(id_sign: bytes, payload: bytes, payload_type: str) -> SignedFile:
     return SignedFile(payload_type, payload, key_id_of(id_sign), signature)
 
 
-def _point(key: ec.EllipticCurvePrivateKey) -> bytes:
+def activation_of(group: GroupFile, **changes: object) -> Activation:
+    """Return an activation by the whole test key; `changes` replace fields of its order."""
+    fields: dict[str, object] = {
+        "group_id": group.group_id,
+        "epoch": group.epoch,
+        "nonce": group.certificate,
+        "moment": NOW - 3600,
+        "expires": NOW,
+    }
+    order = DrillOrder(**(fields | changes))  # type: ignore[arg-type]
+    with SecretScalar.from_big_endian(bytearray(KEY)) as key:
+        return Activation(order, sign(key, order.message, DRILL_DST))
+
+
+def point_of(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """Return a public key as its 65-byte point."""
     return key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
 
 
@@ -92,9 +114,10 @@ class SimulatedPool:
     @classmethod
     def new(
         cls, t: int = 3, n: int = 5, *, network: Network = MAINNET, role: str = "withdrawal",
-        epoch: int = 1, seed: int = 1,
+        epoch: int = 1, seed: int = 1, origin: str = "split", rehearsal: bool = False,
+        certificate: bytes | None = None, active: bool = True,
     ) -> "SimulatedPool":  # fmt: skip
-        """Split the test key t of n."""
+        """Split the test key t of n; later epochs and other origins have a certificate."""
         policy = Policy(labels={ADDRESS: "treasury"}, approval=NEVER)
         with SecretScalar.from_big_endian(bytearray(KEY)) as key:
             vector, shares = split(key, Threshold(t, n), seeded(seed))
@@ -102,12 +125,18 @@ class SimulatedPool:
             network=network,
             role=role,
             epoch=epoch,
-            origin="split",
+            origin=origin,
             policy_digest=policy.digest,
             threshold=Threshold(t, n),
             vector=vector,
             cards=tuple(make_card(f"holder {i}") for i in range(1, n + 1)),
+            rehearsal=rehearsal,
+            certificate=certificate,
         )
+        if certificate is None and (epoch > 1 or origin != "split"):
+            group = replace(group, certificate=bytes([epoch % 256]) * 32)
+        if group.certificate is not None and active:
+            group = group.activated(activation_of(group))
         plain = {}
         for share in shares:
             with share, share.scalar.to_big_endian() as scalar:

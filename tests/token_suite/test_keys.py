@@ -317,11 +317,29 @@ def test_two_receiving_keys(session: TokenSession) -> None:
     ensure_keys(session)
     first = receiving_key(session).public_point
     generate(session, "epoch-kex")
-    for ask in (receiving_key, ensure_keys):
+    for among in ([], [GENERATOR]):
         with pytest.raises(TokenKeyError, match="2 keys 'epoch-kex'"):
-            ask(session)
+            receiving_key(session, among)
     assert receiving_key(session, [first]).public_point == first
     assert len(objects(session)) == 6
+
+
+@pytest.mark.case("X176", "two identity keys: nothing is guessed")
+def test_two_identity_keys(session: TokenSession) -> None:
+    ensure_keys(session)
+    generate(session, "id-sign", capabilities=MechanismFlag.SIGN | MechanismFlag.VERIFY)
+    for ask in (identity_key, ensure_keys):
+        with pytest.raises(TokenKeyError, match="2 keys 'id-sign'"):
+            ask(session)
+    assert len(objects(session)) == 6
+
+
+@pytest.mark.case("T6", "one of several receiving keys was imported")
+def test_every_receiving_key_is_checked(session: TokenSession) -> None:
+    ensure_keys(session)
+    import_pair(session, "epoch-kex")
+    with pytest.raises(ProvenanceError, match="LOCAL is False"):
+        ensure_keys(session)
 
 
 def destroy(session: TokenSession, half: ObjectClass) -> None:

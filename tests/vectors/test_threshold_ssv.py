@@ -7,13 +7,17 @@ from typing import Any
 
 from signer.bls.scalar import GROUP_ORDER, SecretScalar
 from signer.bls.scheme import public_key, sign
+from signer.secret import SecretBytes
 from signer.threshold.combine import combine
+from signer.threshold.dealing import Dealing
 from signer.threshold.lagrange import lagrange_at_zero
 from signer.threshold.params import ShareIndex
-from signer.threshold.share import SecretShare
-from signer.threshold.vector import VerificationVector
+from signer.threshold.repairing import deal_repair
+from signer.threshold.share import SecretShare, weighted_sum
+from signer.threshold.vector import VerificationVector, weigh_vectors
 
 Vectors = Callable[[str], Any]
+CEREMONY = b"\x11" * 32
 
 
 def scalar_of(number: int) -> SecretScalar:
@@ -70,3 +74,46 @@ def test_key_sets(vectors: Vectors) -> None:
         (7, 10),
         (9, 13),
     }
+
+
+def test_shares_of_others_are_repaired_as_they_were(vectors: Vectors) -> None:
+    """The last share of each set by the first t, and by all the others."""
+    for key_set in vectors("threshold/ssv-spec-keysets.json"):
+        numbers = {ShareIndex(int(i)): int(text, 16) for i, text in key_set["shares"].items()}
+        *others, lost = sorted(numbers)
+        expected = key_set["public_shares"][str(int(lost))].removeprefix("0x")
+        for helpers in (tuple(others[: key_set["threshold"]]), tuple(others)):
+            dealings = []
+            for helper in helpers:
+                with SecretShare(helper, scalar_of(numbers[helper])) as share:
+                    seed = SecretBytes(bytes([helper]) * 32)
+                    dealings.append(deal_repair(share, helpers, lost, seed, CEREMONY))
+            sigmas = [
+                weighted_sum([dealing.delta_for(helper) for dealing in dealings])
+                for helper in helpers
+            ]
+            with weighted_sum(sigmas) as repaired:
+                assert repaired == scalar_of(numbers[lost])
+                assert public_key(repaired).hex() == expected
+
+
+def test_shares_of_others_are_reshared_for_the_same_key(vectors: Vectors) -> None:
+    for key_set in vectors("threshold/ssv-spec-keysets.json"):
+        numbers = {ShareIndex(int(i)): int(text, 16) for i, text in key_set["shares"].items()}
+        dealers = tuple(sorted(numbers)[-key_set["threshold"] :])
+        dealings = [
+            Dealing.derive(SecretBytes(bytes([i]) * 32), CEREMONY, 2, scalar_of(numbers[i]))
+            for i in dealers
+        ]
+        weights = lagrange_at_zero(dealers)
+        vector = weigh_vectors([dealing.commitments for dealing in dealings], weights)
+        assert vector.group_public_key.hex() == key_set["public_key"].removeprefix("0x")
+        message = bytes.fromhex(key_set["message"].removeprefix("0x"))
+        partials = {}
+        for index in (ShareIndex(1), ShareIndex(3)):
+            parts = [dealing.share_for(index) for dealing in dealings]
+            with SecretShare(index, weighted_sum(parts, weights)) as share:
+                share.verify(vector)
+                partials[index] = bytes(sign(share.scalar, message))
+        signature, _ = combine(message, partials, vector, os.urandom)
+        assert signature.hex() == key_set["signature"].removeprefix("0x")

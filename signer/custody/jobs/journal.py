@@ -51,14 +51,12 @@ class StateBindings(TokenJob):
 
     kind: ClassVar[str] = "state_bindings"
     journal: str  # absolute
-    moment: int
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object."""
         return {
             **self.head(),
             "journal": self.journal,
-            "moment": self.moment,
         }
 
     @classmethod
@@ -67,7 +65,6 @@ class StateBindings(TokenJob):
         job = cls(
             **take_head(fields),
             journal=fields.string("journal", pattern=PATH_PATTERN, max_length=4096),
-            moment=fields.integer("moment", low=0, high=2**53 - 1),
         )
         fields.done()
         return job

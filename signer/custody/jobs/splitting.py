@@ -3,12 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from signer.custody.jobs.sources import (
-    SecretSource,
-    optional_path,
-    optional_source,
-    source_json,
-)
+from signer.custody.jobs.key_source import KeySource
 from signer.messages.group_id import ROLES
 from signer.messages.networks import Network
 from signer.strict import Fields
@@ -21,11 +16,7 @@ class SplitKey:
     """Split an existing key: from a mnemonic at an index, or from a keystore."""
 
     kind: ClassVar[str] = "split_key"
-    mnemonic: SecretSource | None = None
-    passphrase: SecretSource | None = None  # of the mnemonic (BIP-39), if it has one
-    key_index: int = 0  # i of m/12381/3600/i/0
-    keystore: str | None = None  # absolute path; a keystore is no secret by itself
-    password: SecretSource | None = None  # of the keystore
+    key: KeySource
     threshold: int
     cards: tuple[str, ...]  # the texts of the holders' cards, in index order
     network: Network
@@ -35,11 +26,7 @@ class SplitKey:
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object."""
         return {
-            "mnemonic": source_json(self.mnemonic),
-            "passphrase": source_json(self.passphrase),
-            "key_index": self.key_index,
-            "keystore": self.keystore,
-            "password": source_json(self.password),
+            "key": self.key.to_json(),
             "threshold": self.threshold,
             "cards": list(self.cards),
             "network": self.network.to_json(),
@@ -51,11 +38,7 @@ class SplitKey:
     def parse(cls, fields: Fields) -> Self:
         """Take the order from `fields`."""
         job = cls(
-            mnemonic=optional_source(fields, "mnemonic"),
-            passphrase=optional_source(fields, "passphrase"),
-            key_index=fields.integer("key_index", low=0, high=2**31 - 1),
-            keystore=optional_path(fields, "keystore"),
-            password=optional_source(fields, "password"),
+            key=KeySource.take(fields.nested("key")),
             threshold=fields.integer("threshold", low=-(2**31), high=2**31),
             cards=tuple(_texts(fields, "cards")),
             network=Network.parse(fields.nested("network")),

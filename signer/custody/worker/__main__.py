@@ -24,6 +24,12 @@ _HANDLERS = {
     "run_drill": "signer.custody.worker.drilling",
     "check_anchor": "signer.custody.worker.anchoring",
     "state_bindings": "signer.custody.worker.stating",
+    "make_deal": "signer.custody.worker.dealing",
+    "open_deal": "signer.custody.worker.dealing",
+    "check_deals": "signer.custody.worker.joining",
+    "finish_ceremony": "signer.custody.worker.joining",
+    "reseal_share": "signer.custody.worker.joining",
+    "destroy_key": "signer.custody.worker.joining",
     "watch_token": "signer.custody.worker.watching",
     "hygiene": "signer.custody.worker.hygiene",
 }

@@ -10,7 +10,7 @@ from typing import Any
 
 from signer.bls.encoding import Signature
 from signer.custody.jobs.drilling import RunDrill, SealToCard
-from signer.custody.worker.anchoring import Share, compare, serial_digest
+from signer.custody.worker.anchoring import Share, compare, is_anchored, serial_digest
 from signer.custody.worker.desk_token import session_on
 from signer.custody.worker.opening import (
     open_share,
@@ -96,8 +96,9 @@ def run_drill(fields: Fields) -> dict[str, Any]:
     others = tuple(Drilled.take(Fields(entry, "other device")) for entry in job.others)
     card = group.card_of(index)
     with session_on(job.token, job.pin, among=envelope.recipients) as session:
-        if job.journal is not None and session.profile.journal_anchor == "token":
-            own = Share(group.group_id, int(index))
+        own = Share(group.group_id, int(index))
+        anchored = session.profile.journal_anchor == "token" or is_anchored(session, own)
+        if job.journal is not None and anchored:
             compare(session, own, job.journal, job.anchored_serials)
         opened = time.monotonic()
         key, share = open_share(session, envelope, group)

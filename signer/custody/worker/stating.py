@@ -1,12 +1,13 @@
 """The order to have the token sign what the journal binds. The worker reads the journal itself."""
 
+import time
 from pathlib import Path
 from typing import Any
 
 from signer.custody.jobs.journal import StateBindings
 from signer.custody.journal_file import read_whole_lines
 from signer.custody.journal_state import JournalState
-from signer.custody.worker.anchoring import Share, compare
+from signer.custody.worker.anchoring import Share, compare, is_anchored
 from signer.custody.worker.desk_token import session_on
 from signer.errors import JournalError
 from signer.hsm.keys import identity_key
@@ -40,10 +41,10 @@ def state_bindings(fields: Fields) -> dict[str, Any]:
         head=state.head,
         changes=tuple(sorted(state.bindings())),
         deposit_credentials=state.deposit_credentials(),
-        moment=job.moment,
+        moment=int(time.time()),
     )
     with session_on(job.token, job.pin) as session:
-        if session.profile.journal_anchor == "token":
+        if session.profile.journal_anchor == "token" or is_anchored(session, share):
             compare(session, share, job.journal, state.anchored_serials)
         identity = identity_key(session)
         signed = pre_authentication_encoding(PAYLOAD_TYPE, statement.to_payload())

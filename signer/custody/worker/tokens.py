@@ -1,18 +1,32 @@
 """Orders about a token: list, set up, make a card."""
 
-import hashlib
+import os
+from collections.abc import Sequence
 from typing import Any
 
 from signer.custody.jobs.tokens import ListTokens, MakeCard, SetUpToken
+from signer.custody.worker.anchoring import serial_digest
 from signer.custody.worker.desk_token import module_of, session_on
-from signer.errors import UnknownTokenError
+from signer.errors import CardError, TokenKeyError, UnknownTokenError
 from signer.hsm.discovery import TokenInfo, require_profile
 from signer.hsm.discovery import list_tokens as present_tokens
-from signer.hsm.keys import ensure_keys, identity_key, receiving_key
-from signer.hsm.profile import DeviceProfile
-from signer.messages.card import PAYLOAD_TYPE, Card, CardBody
+from signer.hsm.keys import (
+    IdentityKey,
+    ReceivingKey,
+    ensure_keys,
+    identity_key,
+    make_receiving_key,
+    receiving_keys,
+)
+from signer.hsm.mechanisms import require_ceremony_mechanisms
+from signer.hsm.profile import DeviceProfile, require_ceremony
+from signer.hsm.session import TokenSession
+from signer.messages.card import NONCE_BYTES, PAYLOAD_TYPE, Card, CardBody
 from signer.messages.dsse import pre_authentication_encoding
+from signer.sealing.envelope import key_fingerprint
 from signer.strict import Fields
+
+_SHOWN_KEYS = 16  # in a message
 
 
 def list_tokens(fields: Fields) -> dict[str, Any]:
@@ -27,30 +41,93 @@ def set_up_token(fields: Fields) -> dict[str, Any]:
     job = SetUpToken.parse(fields)
     with session_on(job.token, job.pin) as session:
         keys = ensure_keys(session)
-        receiving_key(session).require_own_point()
+        for key in receiving_keys(session):
+            key.require_own_point()
     return {"made": list(keys.made), "present": list(keys.there)}
 
 
 def make_card(fields: Fields) -> dict[str, Any]:
-    """Sign a card for keys that passed the provenance check, with the identity key."""
+    """Sign a card for keys that passed the provenance check, with the identity key.
+
+    Raises:
+        ProfileError: E_PROFILE: a fresh key is for a ceremony, and this kind of token is for none.
+        MechanismError: nor is this one, by its own list of mechanisms.
+        CardError: the spare's card is of this token.
+        TokenKeyError: there are several receiving keys and none was chosen.
+    """
     job = MakeCard.parse(fields)
+    spare = None if job.spare is None else Card.parse_file(job.spare.encode(), "the spare's card")
+    if job.fresh_key:
+        require_ceremony(job.token.profile)
     with session_on(job.token, job.pin) as session:
         identity = identity_key(session)
-        receiving = receiving_key(session)
+        if spare is not None:
+            _require_other_token(session, identity, spare.body)
+        receiving = _chosen_key(session, fresh=job.fresh_key, kex=job.kex)
         receiving.require_own_point()  # the card's signature proves the identity key's point
+        # Shares will be sealed to both tokens, so the claims are those of the weaker one.
+        profile = session.profile
+        weak_backup = spare is not None and spare.body.key_backup == "possible"
         body = CardBody(
             name=job.name,
             id_sign=identity.public_point,
             kex=receiving.public_point,
+            kex_backup=None if spare is None else spare.body.kex,
+            epoch_nonce=os.urandom(NONCE_BYTES),
             manufacturer=_ascii(session.token.manufacturer),
             model=_ascii(session.token.model),
-            serial_sha256=hashlib.sha256(session.token.serial.encode()).digest(),
-            profile=session.profile.name,
+            serial_sha256=serial_digest(session),
+            profile=profile.name,
+            key_backup="possible" if weak_backup else profile.key_backup,
+            software=profile.software or (spare is not None and spare.body.software),
             created=job.created,
+            attestation=job.attestation,
         )
         signed = pre_authentication_encoding(PAYLOAD_TYPE, body.to_payload())
         card = Card.seal_of(body, identity.sign(signed))
     return {"card": card.to_json()}
+
+
+def _chosen_key(session: TokenSession, *, fresh: bool, kex: str | None) -> ReceivingKey:
+    """Return a new receiving key, the one with the fingerprint `kex`, or the only one."""
+    if fresh:
+        require_ceremony_mechanisms(session)
+        return make_receiving_key(session)
+    keys = receiving_keys(session)
+    meant = [key for key in keys if kex is None or kex == _fingerprint(key)]
+    if len(meant) == 1:
+        return meant[0]
+    name = session.token.describe()
+    if not keys:
+        raise TokenKeyError(f"{name} has no receiving key", hint="run `signer token setup`")
+    found = f"{len(keys)} receiving keys" if len(keys) > 1 else "one receiving key"
+    why = "nothing tells which is meant"
+    if kex is not None:
+        why = f"{'more than one' if meant else 'none'} is {kex}"
+    raise TokenKeyError(
+        f"{name} has {found} and {why}: {_list_of(keys)}",
+        hint="choose one with --kex, or make another with --fresh-key",
+    )
+
+
+def _fingerprint(key: ReceivingKey) -> str:
+    return key_fingerprint(key.public_point).replace(" ", "")
+
+
+def _list_of(keys: Sequence[ReceivingKey]) -> str:
+    shown = [key_fingerprint(key.public_point) for key in keys[:_SHOWN_KEYS]]
+    more = len(keys) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def _require_other_token(session: TokenSession, identity: IdentityKey, spare: CardBody) -> None:
+    """Refuse a spare that is the token itself: then one loss would be the loss of both."""
+    own = {identity.public_point, *(key.public_point for key in receiving_keys(session))}
+    if own & {spare.id_sign, spare.kex} or spare.serial_sha256 == serial_digest(session):
+        raise CardError(
+            f"the spare's card ({spare.name}) is of this very token; a spare is a second one",
+            hint="run `signer token setup` and `signer token card` on the spare token",
+        )
 
 
 def _row(token: TokenInfo, profile: DeviceProfile) -> dict[str, Any]:

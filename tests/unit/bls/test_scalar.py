@@ -10,12 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from signer.bls.scalar import GROUP_ORDER as R
-from signer.bls.scalar import SecretScalar, evaluate_polynomial
+from signer.bls.scalar import SecretScalar, evaluate_polynomial, sum_of_products
 from signer.errors import EncodingError, EngineError
 from signer.secret import SecretBytes
 
 numbers = st.one_of(st.integers(1, R - 1), st.sampled_from([1, 2, R - 1, R - 2, 2**254, 2**64 - 1]))
-factors = st.one_of(st.integers(1, 2**64 - 1), st.integers(1, 100))
+factors = st.one_of(
+    st.integers(1, R - 1), st.integers(1, 100), st.sampled_from([2**64 - 1, 2**64, 2**192, R - 1])
+)
 
 
 def scalar_of(number: int) -> SecretScalar:
@@ -81,10 +83,68 @@ def test_polynomial_that_is_zero() -> None:
     assert caught.value.code == "E_SCALAR"
 
 
-@pytest.mark.parametrize("factor", [0, -1, 2**64])
+@pytest.mark.parametrize("factor", [0, -1, R, R + 1, 2**256])
 def test_public_factors_have_a_range(factor: int) -> None:
     with pytest.raises(ValueError, match="public factor"):
         scalar_of(1).multiply_public(factor)
+    with pytest.raises(ValueError, match="public factor"):
+        sum_of_products([scalar_of(1), scalar_of(2)], [1, factor])
+
+
+@given(numbers, numbers)
+def test_subtract_is_subtraction_mod_r(a: int, b: int) -> None:
+    if a == b:
+        with pytest.raises(EncodingError):
+            scalar_of(a).subtract(scalar_of(b))
+    else:
+        assert number_of(scalar_of(a).subtract(scalar_of(b))) == (a - b) % R
+
+
+@given(st.lists(st.tuples(numbers, factors), min_size=1, max_size=8))
+def test_sum_of_products(terms: list[tuple[int, int]]) -> None:
+    expected = sum(a * factor for a, factor in terms) % R
+    if expected:
+        total = sum_of_products([scalar_of(a) for a, _ in terms], [factor for _, factor in terms])
+        assert number_of(total) == expected
+
+
+def test_sum_of_products_that_is_zero() -> None:
+    """A zero on the way does not matter: 5 - 5 + 7."""
+    assert number_of(sum_of_products([scalar_of(5)] * 2 + [scalar_of(7)], [1, R - 1, 1])) == 7
+    with pytest.raises(EncodingError) as caught:
+        sum_of_products([scalar_of(5), scalar_of(5)], [1, R - 1])
+    assert caught.value.code == "E_SCALAR"
+    with pytest.raises(EncodingError):
+        sum_of_products([], [])
+    with pytest.raises(ValueError, match="shorter"):
+        sum_of_products([scalar_of(5), scalar_of(5)], [1])
+
+
+@given(st.integers(1, 2**384 - 1))
+def test_reduced_is_the_wide_number_mod_r(wide: int) -> None:
+    source = SecretBytes(wide.to_bytes(48, "big"))
+    if wide % R:
+        assert number_of(SecretScalar.reduced(source)) == wide % R
+    assert source.expose() == wide.to_bytes(48, "big")
+
+
+def test_reduced_refuses_a_multiple_of_r_and_other_lengths() -> None:
+    for number in (0, R, 5 * R):
+        with pytest.raises(EncodingError) as caught:
+            SecretScalar.reduced(SecretBytes(number.to_bytes(48, "big")))
+        assert caught.value.code == "E_SCALAR"
+    with pytest.raises(ValueError, match="48"):
+        SecretScalar.reduced(SecretBytes(bytes(32)))
+
+
+def test_a_duplicate_has_its_own_end() -> None:
+    original = scalar_of(7)
+    with original.duplicate() as twin:
+        assert number_of(twin) == 7
+    assert number_of(original) == 7
+    original.wipe()
+    with pytest.raises(ValueError, match="wiped"):
+        original.duplicate()
 
 
 @pytest.mark.case("X108", "a scalar of zero, r, more than r, or another length")
@@ -160,10 +220,12 @@ def test_field_copies_are_wiped(monkeypatch: pytest.MonkeyPatch) -> None:
     scalar_of(7).add(scalar_of(8))
     scalar_of(7).multiply(scalar_of(8))
     evaluate_polynomial([scalar_of(1), scalar_of(2)], 1)
+    scalar_of(8).subtract(scalar_of(7))
+    sum_of_products([scalar_of(7)], [1])
     one_in_field_form = made[4].raw  # of the public x, which may stay
-    assert len(made) == 7
+    assert len(made) == 12
     assert all(buffer.raw in (bytes(32), one_in_field_form) for buffer in made)
-    assert sum(buffer.raw == bytes(32) for buffer in made) == 6
+    assert sum(buffer.raw == bytes(32) for buffer in made) == 10
 
 
 def test_does_not_print() -> None:

@@ -1,15 +1,19 @@
-"""Who is overdue, by certificates on disk."""
+"""Who is overdue, by certificates on disk; drills that activate a group."""
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from signer.cli.drill_words import drill_status
+from signer.cli import drilling
+from signer.cli.drill_words import drill_status, read_certificate
 from signer.cli.printer import Printer
-from signer.errors import InputError
+from signer.errors import InputError, UsageError
+from signer.messages.activation import activation_from_drill
+from signer.messages.drill import DrillOrder
 from signer.messages.drill_certificate import Drill, DrillCertificate
 from tests.simulators.drills import DrillPool
 
@@ -92,3 +96,70 @@ def test_a_certificate_from_the_future_counts_for_nothing(tmp_path: Path, group:
     with pytest.raises(InputError) as refused:
         drill_status(Printer(), certificates=(path,), group=group, every="90d")
     assert refused.value.code == "E_DRILL"
+
+
+# --activate
+
+ENDING = DrillPool(2, 3, epoch=2)
+ENDING.group = replace(ENDING.group, activation=None)
+
+
+def ending(tmp_path: Path, group: Any = ENDING.group) -> Path:
+    path = tmp_path / "ending.json"
+    path.write_bytes(group.to_bytes())
+    return path
+
+
+def run_drill(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *indices: int, include: tuple[Path, ...] = (),
+    group: Any = ENDING.group, activate: bool = True,
+) -> tuple[int, DrillOrder, Path]:  # fmt: skip
+    """Run a drill that agents of `indices` answer; return exit status, order and certificate."""
+    orders: list[DrillOrder] = []
+
+    def ask(_: Any, order: DrillOrder, *__: Any) -> tuple[list[Any], list[Any]]:
+        orders.append(order)
+        return [ENDING.report(index, order, moment=order.moment) for index in indices], []
+
+    monkeypatch.setattr(drilling, "_ask_agents", ask)
+    out = tmp_path / "drills"
+    status = drilling.run_drill(
+        Printer(), group=ending(tmp_path, group), agents=(Path("a.sock"),), envelope=None,
+        include=include, activate=activate, timeout=1.0, wait=None, out=out,
+    )  # fmt: skip
+    return status, orders[0], max(out.iterdir(), key=lambda path: path.name)
+
+
+def test_a_drill_in_the_certificates_name_activates(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    status, order, path = run_drill(monkeypatch, tmp_path, 1, 3)
+    assert (status, order.nonce) == (6, ENDING.group.certificate)
+    found = read_certificate(path, ENDING.group, int(time.time()))
+    assert ENDING.group.activated(activation_from_drill(ENDING.group, found)).active
+
+
+def test_holders_activate_one_after_another(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _, random, first = run_drill(monkeypatch, tmp_path, 3, activate=False)
+    assert random.nonce != ENDING.group.certificate
+    _, order, second = run_drill(monkeypatch, tmp_path, 1, include=(first,))
+    assert order.nonce == ENDING.group.certificate  # an open order of another nonce does not do
+    _, again, third = run_drill(monkeypatch, tmp_path, 2, include=(second,))
+    assert again == order
+    found = read_certificate(third, ENDING.group, int(time.time()))
+    assert activation_from_drill(ENDING.group, found).order == order
+
+
+@pytest.mark.case("X627", "drill to activate a group that has no certificate, or is active")
+@pytest.mark.parametrize(
+    ("group", "why"),
+    [(HOLDERS.group, "with a certificate"), (DrillPool(2, 3, epoch=2).group, "active already")],
+)
+def test_there_must_be_something_to_activate(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, group: Any, why: str
+) -> None:
+    with pytest.raises(UsageError, match=why):
+        run_drill(monkeypatch, tmp_path, 1, group=group)
+    assert not (tmp_path / "drills").exists()

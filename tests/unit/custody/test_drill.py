@@ -1,6 +1,7 @@
 """What a custodian and a desk do with drills; the worker is a function."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,22 @@ def test_a_drill_is_recorded_with_its_device(desk: SimulatedDesk) -> None:
     assert serial.hex() in desk.path.read_text()
     (job,) = worker_of(desk).jobs
     assert (job.role, job.others, job.moment) == ("primary", (), NOW)
+
+
+@pytest.mark.case("X626", "request to an agent whose group is not active; a drill it answers")
+def test_a_group_that_is_not_active_drills_and_signs_nothing(tmp_path: Path) -> None:
+    desk = SimulatedDesk(HOLDERS.pool, tmp_path)
+    desk.custodian.worker = DrillingWorker()
+    desk.desk = desk.custodian.desk = replace(
+        desk.desk, group=replace(HOLDERS.group, certificate=b"\7" * 32)
+    )
+    request = HOLDERS.pool.request(1)
+    assert desk.code_of(request) == "E_NOT_ACTIVE"
+    assert desk.records() == ["OPENED"]
+    assert worker_of(desk).jobs == []
+    order = HOLDERS.new_order(nonce=b"\7" * 32)
+    assert desk.custodian.drill(order, 0).index == 1
+    assert desk.records() == ["OPENED", "DRILLED"]
 
 
 @pytest.mark.case("X452", "a drill order of another group or epoch, over, or from the future")

@@ -10,10 +10,13 @@ from signer.custody.jobs import Job, open_order, order_bytes
 from signer.custody.jobs.amending import SignAmendment
 from signer.custody.jobs.shares import SignBatch, VerifyShare
 from signer.custody.jobs.sources import SecretSource, TokenChoice
+from signer.custody.jobs.key_source import KeySource
 from signer.custody.jobs.splitting import SplitKey
 from signer.custody.jobs.tokens import ListTokens, MakeCard, SetUpToken
 from signer.errors import InputError, SchemaError
 from signer.hsm.profile import load_profile
+from signer.messages.card import MAX_BYTES as MAX_CARD_BYTES
+from signer.messages.card import Attestation
 from signer.messages.networks import HOODI, MAINNET
 from tests.simulators.holders import SimulatedPool
 
@@ -43,9 +46,7 @@ SIGN = SignBatch(
     threads=2,
 )
 SPLIT = SplitKey(
-    mnemonic=FILE,
-    passphrase=TTY,
-    key_index=3,
+    key=KeySource(mnemonic=FILE, passphrase=TTY, key_index=3),
     threshold=3,
     cards=("a", "b"),
     network=HOODI,
@@ -57,9 +58,19 @@ JOBS: list[Job] = [
     ListTokens(token=TokenChoice(profile=PROFILE)),
     SetUpToken(token=TOKEN, pin=TTY),
     MakeCard(token=TOKEN, pin=FILE, name="Ada", created=5),
+    MakeCard(
+        token=TOKEN,
+        pin=FILE,
+        name="Ada",
+        created=5,
+        fresh_key=True,
+        spare="{}",
+        attestation=Attestation("yubihsm", (b"one", b"two")),
+    ),
+    MakeCard(token=TOKEN, pin=FILE, name="Ada", created=5, kex="0123456789abcdef"),
     VerifyShare(token=TOKEN, pin=FILE, group="{}", envelope="{}"),
     SPLIT,
-    replace(SPLIT, mnemonic=None, passphrase=None, keystore="/k.json", password=FILE),
+    replace(SPLIT, key=KeySource(keystore="/k.json", password=FILE)),
     SIGN,
     SignAmendment(token=TOKEN, pin=FILE, group="{}", amendment="{}"),
 ]
@@ -198,6 +209,30 @@ def test_malformed_orders_are_refused(path: tuple[str, ...], bad: Any) -> None:
 def test_malformed_orders_to_split_are_refused(path: tuple[str, ...], bad: Any) -> None:
     with pytest.raises(SchemaError):
         parse_order(put(json.loads(order_bytes(SPLIT)), path, bad))
+
+
+@pytest.mark.parametrize(
+    ("path", "bad"),
+    [
+        (("name",), "a\nb"),
+        (("created",), -1),
+        (("fresh_key",), 1),
+        (("fresh_key",), None),
+        (("kex",), ""),
+        (("kex",), "0123 4567 89ab cdef"),
+        (("kex",), "0123456789ABCDEF"),
+        (("kex",), "0123456789abcdef\n"),
+        (("kex",), 7),
+        (("spare",), {}),
+        (("spare",), "x" * (MAX_CARD_BYTES + 1)),
+        (("attestation",), "none"),
+        (("attestation",), {"kind": "yubihsm", "certificates": []}),
+    ],
+)
+@pytest.mark.case("X613", "order for a card with a field of another type or out of range")
+def test_malformed_orders_for_a_card_are_refused(path: tuple[str, ...], bad: Any) -> None:
+    with pytest.raises(SchemaError):
+        parse_order(put(json.loads(order_bytes(JOBS[3])), path, bad))
 
 
 @given(st.binary(max_size=200))

@@ -182,3 +182,53 @@ def test_whatever_else_was_written_is_not_forgotten(path: Path, tmp_path: Path, 
     with pytest.raises(JournalError, match="nothing was imported"):
         import_journal(path, older, OWNER)
     assert older.read_bytes() == before
+
+
+# Epochs
+
+NEXT = SimulatedPool.new(epoch=2).group
+
+
+def in_later_epoch(path: Path) -> Journal:
+    return Journal.open(path, NEXT, 1, clock=lambda: NOW)
+
+
+def knows_the_epoch(path: Path) -> None:
+    with pytest.raises(JournalError) as refusal:
+        opened(path)
+    assert refusal.value.code == "E_EPOCH"
+
+
+@pytest.mark.case("X625", "backup that does not know the epoch which the journal has gone on with")
+def test_an_import_does_not_forget_an_epoch(path: Path, tmp_path: Path) -> None:
+    older = older_with(path, tmp_path, lambda journal: None)
+    with in_later_epoch(older) as journal:
+        refused(journal)
+    assert import_journal(path, older, OWNER).epoch == 2
+    assert older.read_bytes().startswith(path.read_bytes())
+    knows_the_epoch(older)
+    with in_later_epoch(older) as journal:
+        assert (journal.sequence, journal.address_of(2)) == (5, ADDRESS)
+        assert f'"certificate":"{"02" * 32}"'.encode() in older.read_bytes()
+
+
+@pytest.mark.case("X625", "backup over a journal that was begun by mistake, in a later epoch")
+def test_a_journal_begun_in_a_later_epoch_gets_its_history(path: Path, tmp_path: Path) -> None:
+    begun = tmp_path / "journal.jsonl"
+    with in_later_epoch(begun) as journal:
+        assert journal.needs_history
+    import_journal(path, begun, OWNER)
+    knows_the_epoch(begun)
+    with in_later_epoch(begun) as journal:
+        assert (journal.sequence, journal.address_of(2)) == (5, ADDRESS)
+        assert not journal.needs_history
+
+
+def test_a_backup_that_knows_the_epoch_is_put_back_as_it_is(path: Path, tmp_path: Path) -> None:
+    older = older_with(path, tmp_path, lambda journal: None)
+    with in_later_epoch(older) as journal:
+        refused(journal)
+    with in_later_epoch(path) as journal:
+        journal.intent(DIGEST, [Change(7, ADDRESS)], 0)
+    import_journal(path, older, OWNER)
+    assert older.read_bytes() == path.read_bytes()

@@ -1,5 +1,7 @@
 """What a journal remembers beside addresses, and when it must not be signed with."""
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -176,9 +178,65 @@ def test_a_share_without_its_history_does_not_sign(
 
 
 def test_a_journal_of_the_first_epoch_goes_on_in_the_next(path: Path) -> None:
-    opened(path).close()
+    with opened(path) as journal:
+        journal.require_policy(3, b"\3" * 32)
+        journal.intent(DIGEST, [Change(1, ADDRESS)], 0)
+        assert journal.epoch == 1
     with opened(path, pool=LATER, recovered=True) as journal:
         assert not journal.needs_history
+        assert (journal.epoch, journal.sequence) == (2, 4)
+        assert journal.address_of(1) == ADDRESS
+        with pytest.raises(JournalError, match="bound to another"):
+            journal.intent(DIGEST, [Change(1, OTHER)], 0)
+        assert journal.policy is None  # a new epoch counts its amendments anew
+        journal.require_policy(0, b"\4" * 32)
+    assert f'{{"certificate":"{"02" * 32}","epoch":2}}' in path.read_text()
+    with opened(path, pool=LATER) as journal:
+        assert (journal.epoch, journal.sequence) == (2, 5)
+        assert journal.policy == (0, b"\4" * 32)
+
+
+@pytest.mark.case("X623", "journal of a later epoch opened for the shares of an earlier one")
+def test_shares_of_an_earlier_epoch_do_not_sign_any_more(path: Path) -> None:
+    third = SimulatedPool.new(epoch=3)
+    opened(path).close()
+    opened(path, pool=third).close()
+    whole = path.read_bytes()
+    for pool in (POOL, LATER):
+        with pytest.raises(JournalError, match="gone on with epoch 3") as refused:
+            opened(path, pool=pool)
+        assert (code(refused), refused.value.exit_status) == ("E_EPOCH", 8)
+        assert path.read_bytes() == whole
+    opened(path, pool=third).close()
+
+
+@pytest.mark.case("X623", "journal begun in a later epoch opened for an earlier one")
+def test_a_journal_begun_in_a_later_epoch_knows_it(path: Path) -> None:
+    opened(path, pool=LATER).close()
+    with pytest.raises(JournalError) as refused:
+        opened(path)
+    assert code(refused) == "E_EPOCH"
+    with opened(path, pool=SimulatedPool.new(epoch=3)) as journal:
+        assert journal.needs_history  # a new epoch brings none along
+
+
+@pytest.mark.case("X624", "no space for the record of a new epoch")
+def test_a_new_epoch_that_cannot_be_noted_is_not_followed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(path).close()
+    whole = path.read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(JournalError, match="no space left"):
+            opened(path, pool=LATER)
+    assert path.read_bytes() == whole
+    with opened(path, pool=LATER) as journal:
+        assert journal.epoch == 2
 
 
 @pytest.mark.case("X408", "imported bindings that contradict the journal's own")

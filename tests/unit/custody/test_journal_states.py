@@ -2,8 +2,10 @@
 
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -15,6 +17,7 @@ from signer.messages.items import Change
 from tests.simulators.holders import ADDRESS, NOW, OTHER, SimulatedPool
 
 GROUP = SimulatedPool.new(2, 2).group
+LAST_EPOCH = 5
 ITEMS = st.lists(
     st.builds(Change, st.integers(0, 6), st.sampled_from([ADDRESS, OTHER])),
     min_size=1,
@@ -33,10 +36,17 @@ class JournalStates(RuleBasedStateMachine):
         self.bound: dict[int, ExecutionAddress] = {}
         self.intents: list[int] = []
         self.records = 1
+        self.epoch = 1
+        self.policy: tuple[int, bytes] | None = None
         self.journal = self.open()
 
-    def open(self) -> Journal:
-        return Journal.open(self.path, GROUP, 1, clock=lambda: NOW)
+    def open(self, epoch: int | None = None) -> Journal:
+        group = (
+            GROUP
+            if (epoch or self.epoch) == 1
+            else replace(GROUP, epoch=epoch or self.epoch, certificate=bytes(32))
+        )
+        return Journal.open(self.path, group, 1, clock=lambda: NOW)
 
     @rule(items=ITEMS)
     def intent(self, items: list[Change]) -> None:
@@ -66,6 +76,53 @@ class JournalStates(RuleBasedStateMachine):
         self.journal = self.open()
         assert not self.journal.torn
 
+    @precondition(lambda self: self.epoch < LAST_EPOCH)
+    @rule(steps=st.integers(1, 2))
+    def next_epoch(self, steps: int) -> None:
+        self.journal.close()
+        self.epoch += steps
+        self.journal = self.open()
+        self.policy = None
+        self.records += 1
+
+    @precondition(lambda self: self.epoch > 1)
+    @rule(data=st.data())
+    def earlier_epoch(self, data: st.DataObject) -> None:
+        """Put back the papers of an earlier epoch: nothing opens, nothing is written."""
+        self.journal.close()
+        before = self.path.read_bytes()
+        with pytest.raises(JournalError) as refused:
+            self.open(data.draw(st.integers(1, self.epoch - 1)))
+        assert refused.value.code == "E_EPOCH"
+        assert self.path.read_bytes() == before
+        self.journal = self.open()
+
+    @precondition(lambda self: self.epoch < LAST_EPOCH)
+    @rule(part=st.floats(0.01, 0.98))
+    def crash_in_a_new_epochs_first_record(self, part: float) -> None:
+        """Cut the record of an EPOCH: the earlier shares are still those of this journal."""
+        self.journal.close()
+        before = self.path.read_bytes()
+        self.open(self.epoch + 1).close()
+        line = self.path.read_bytes()[len(before) :]
+        self.path.write_bytes(before + line[: max(1, int(part * len(line)))])
+        self.journal = self.open()
+        assert self.journal.torn
+        assert self.path.read_bytes() == before
+
+    @rule(number=st.integers(0, 2))
+    def follow_policy(self, number: int) -> None:
+        known = self.policy
+        try:
+            self.journal.require_policy(number, bytes([number]) * 32)
+        except JournalError:
+            assert known is not None
+            assert known[0] > number
+            return
+        assert known is None or known[0] <= number
+        self.records += known is None or known[0] < number
+        self.policy = number, bytes([number]) * 32
+
     @rule(items=ITEMS, part=st.floats(0.01, 0.98))
     def crash_in_mid_write(self, items: list[Change], part: float) -> None:
         """Cut the record of an INTENT that no fsync has confirmed."""
@@ -88,6 +145,8 @@ class JournalStates(RuleBasedStateMachine):
             v: self.bound.get(v) for v in range(7)
         }
         assert self.journal.sequence == self.records
+        assert (self.journal.epoch, self.journal.policy) == (self.epoch, self.policy)
+        assert not self.journal.needs_history
 
     def teardown(self) -> None:
         if hasattr(self, "journal"):

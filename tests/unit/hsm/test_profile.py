@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from signer.errors import ProfileError
-from signer.hsm.profile import DeviceProfile, load_profile, profile_names
+from signer.hsm.profile import DeviceProfile, load_profile, profile_names, require_ceremony
+from signer.strict import Fields
 
 SOFTHSM = (Path(__file__).parents[3] / "hsm_profiles" / "softhsm2.yaml").read_bytes()
 
@@ -23,6 +24,26 @@ def test_softhsm() -> None:
     assert profile.environment == ("SOFTHSM2_CONF",)
     assert (profile.pin_min, profile.pin_max) == (4, 255)
     assert (profile.seal, profile.verified) == ("hpke-p256", "run here")
+    assert (profile.ceremony, profile.key_backup, profile.software) == (True, "possible", True)
+
+
+def test_a_profile_comes_out_as_it_went_in() -> None:
+    profile = load_profile("softhsm2")
+    assert DeviceProfile.take(Fields(profile.to_json(), "profile")) == profile
+
+
+def test_a_kind_of_token_that_is_fit_for_ceremonies() -> None:
+    require_ceremony(load_profile("softhsm2"))
+
+
+@pytest.mark.case("X611", "profile of a token with no raw ECDH or ECDSA: no ceremony with it")
+def test_a_kind_of_token_that_is_fit_for_none() -> None:
+    profile = DeviceProfile.parse(change(b"ceremony: true", b"ceremony: false"), "x.yaml")
+    with pytest.raises(ProfileError, match="cannot take part in a ceremony") as caught:
+        require_ceremony(profile)
+    assert caught.value.code == "E_PROFILE"
+    for words in (profile.title, "'softhsm2'", "CKM_ECDH1_DERIVE", "CKM_ECDSA"):
+        assert words in caught.value.message
 
 
 def test_a_profile_by_its_path(tmp_path: Path) -> None:
@@ -117,6 +138,26 @@ def change(old: bytes, new: bytes) -> bytes:
             marks=pytest.mark.case("X162", "profile: unknown seal method"),
         ),
         pytest.param(
+            change(b"ceremony: true", b"ceremony: maybe"),
+            "'ceremony'",
+            marks=pytest.mark.case("X612", "profile: ceremony neither true nor false"),
+        ),
+        pytest.param(
+            change(b"ceremony: true", b"ceremony: yes"),
+            "'yes'",
+            marks=pytest.mark.case("X612", "profile: YAML's yes, which is text here"),
+        ),
+        pytest.param(
+            change(b"key_backup: possible", b"key_backup: perhaps"),
+            "'key_backup'",
+            marks=pytest.mark.case("X612", "profile: key backup neither possible nor impossible"),
+        ),
+        pytest.param(
+            change(b"software: true", b"software: 1"),
+            "'software'",
+            marks=pytest.mark.case("X612", "profile: a number for software"),
+        ),
+        pytest.param(
             change(b"provenance: strict", b"provenance: lax"),
             "'provenance'",
             marks=pytest.mark.case("X162", "profile: looser provenance"),
@@ -140,6 +181,7 @@ def test_refuses(raw: bytes, words: str) -> None:
     [
         *("version", "name", "title", "match", "module_paths", "environment", "initialise"),
         *("seal", "pin", "provenance", "verified", "notes"),
+        *("ceremony", "key_backup", "software"),
     ],
 )
 def test_every_field_is_required(field: str) -> None:

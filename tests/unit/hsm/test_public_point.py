@@ -1,7 +1,7 @@
 import pytest
 
 from signer.errors import TokenKeyError
-from signer.hsm.keys import _point_of
+from signer.hsm.pairs import point_of
 
 POINT = bytes.fromhex(
     "04a92719c6195d5085104f469a8b9814d5838ff72b60501e2c4466e5e67b325ac9"
@@ -11,7 +11,7 @@ POINT = bytes.fromhex(
 
 @pytest.mark.parametrize("given", [POINT, b"\x04\x41" + POINT])
 def test_plain_or_in_an_octet_string(given: bytes) -> None:
-    assert _point_of(given, "key") == POINT
+    assert point_of(given, "key") == POINT
 
 
 @pytest.mark.case("T6", "public key that is no point of P-256, or is wrapped in another way")
@@ -30,4 +30,4 @@ def test_plain_or_in_an_octet_string(given: bytes) -> None:
 )
 def test_other_bytes(given: bytes) -> None:
     with pytest.raises(TokenKeyError, match=r"key.*P-256"):
-        _point_of(given, "key")
+        point_of(given, "key")

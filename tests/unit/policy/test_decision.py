@@ -71,6 +71,19 @@ def test_a_request_for_this_group_in_time_passes() -> None:
     check(REQUEST)
 
 
+@pytest.mark.case("X626", "request to a certified group without activation, wrong in all else too")
+def test_a_group_that_is_not_active_signs_nothing() -> None:
+    waiting = SimulatedPool.new(origin="dkg", active=False)
+    wrong = replace(waiting.request(1), group_id=bytes(32), epoch=9, expires=0)
+    policy = replace(waiting.policy, requesters={})
+    for request in (waiting.request(1), wrong):
+        with pytest.raises(DeniedError, match="not active yet") as refused:
+            check(request, pool=waiting, policy=policy, asker=1)
+        assert (refused.value.code, refused.value.exit_status) == ("E_NOT_ACTIVE", 3)
+        assert "signer ceremony status" in refused.value.hint
+    check(SimulatedPool.new(origin="dkg").request(1), pool=SimulatedPool.new(origin="dkg"))
+
+
 @pytest.mark.case("R4", "request of another group, or with another group's public key")
 @pytest.mark.parametrize(
     "changes", [{"group_id": bytes(32)}, {"group_public_key": bytes(48)}], ids=str
@@ -198,12 +211,12 @@ def test_the_first_failure_wins() -> None:
 
 def test_what_explains_a_request_is_what_decides_it() -> None:
     found = list(explain_request(REQUEST, POOL.group, POOL.policy, now=NOW, asker=0))
-    rules = "requesters,group,epoch,role,network,signing roots,expiry_window,clock"
+    rules = "active,requesters,group,epoch,role,network,signing roots,expiry_window,clock"
     assert ",".join(explanation.rule for explanation in found) == rules
     assert all(explanation.allowed and explanation.code == "" for explanation in found)
     wrong = replace(REQUEST, epoch=4)
     found = list(explain_request(wrong, POOL.group, POOL.policy, now=NOW, asker=0))
-    assert [explanation.allowed for explanation in found] == [True, True, False]
+    assert [explanation.allowed for explanation in found] == [True, True, True, False]
     assert found[-1].code == code_of(wrong) == "E_EPOCH"
 
 

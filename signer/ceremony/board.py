@@ -1,0 +1,262 @@
+"""What lies in a ceremony's folder, checked: who has done what, what is wrong, who is to blame.
+
+The folder is anybody's: a USB stick, a shared directory. A name says only where to look; what a
+file is, its signature says. A file that does not hold is listed and otherwise as good as absent. A
+fault that somebody signed ends the ceremony and is named.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+from signer.bls.encoding import Signature
+from signer.ceremony.acknowledgement import Acknowledgement
+from signer.ceremony.agreement import (
+    DEALER,
+    MEMBER,
+    agreeing,
+    open_agreement,
+    require_agreement,
+)
+from signer.ceremony.agreement import KIND as AGREEMENT
+from signer.ceremony.checking import (
+    CheckedDeal,
+    Outcome,
+    check_deal,
+    dealer_signed,
+    outcome_of,
+)
+from signer.ceremony.complaint import (
+    COMPLAINT,
+    HIDDEN,
+    OPENING,
+    Complaint,
+    Opening,
+    Verdict,
+    judge,
+    open_complaint,
+    open_opening,
+)
+from signer.ceremony.deal import Deal
+from signer.ceremony.roster import RESHARE
+from signer.ceremony.setting import Setting
+from signer.ceremony.statement import parse_statement
+from signer.ceremony.union import open_bindings, union_digest
+from signer.errors import CeremonyError, DealError, SignerError
+from signer.messages.bindings import MAX_BYTES as MAX_BINDINGS_BYTES
+from signer.messages.bindings import MAX_PAYLOAD as MAX_BINDINGS
+from signer.messages.bindings import PAYLOAD_TYPE as BINDINGS_TYPE
+from signer.messages.dsse import SignedFile
+from signer.strict import parse_object
+from signer.threshold.params import ShareIndex
+
+_NAME = re.compile(
+    r"(?P<kind>deal|bindings|agree|ack|complaint|opening)-(?P<dealer>dealer-)?(?P<first>\d{1,3})"
+    r"(?:-(?:against|for)-(?P<second>\d{1,3}))?(?:-(?:copy|[a-z0-9]{1,8}))?\.json"
+)
+
+
+class Problem(NamedTuple):
+    """A file that does not hold, and why."""
+
+    file: str
+    code: str
+    message: str
+
+
+@dataclass
+class Board:
+    """All that a folder shows of one ceremony. Build it with `read_board`."""
+
+    setting: Setting
+    late: bool = False  # whether the ceremony's time is over
+    deals: dict[int, Deal] = field(default_factory=dict)
+    checked: dict[int, CheckedDeal] = field(default_factory=dict)
+    bindings: dict[int, SignedFile] = field(default_factory=dict)
+    agreements: dict[tuple[str, int], SignedFile] = field(default_factory=dict)
+    acknowledgements: dict[int, Acknowledgement] = field(default_factory=dict)
+    proofs: dict[int, Signature] = field(default_factory=dict)
+    complaints: dict[tuple[int, int], Complaint] = field(default_factory=dict)  # member, dealer
+    openings: dict[tuple[int, int], Opening] = field(default_factory=dict)  # dealer, member
+    faults: dict[int, DealError] = field(default_factory=dict)  # by dealer: seen by everybody
+    problems: list[Problem] = field(default_factory=list)
+    stop: SignerError | None = None  # what ends the ceremony beside a dealer's fault
+
+    @property
+    def missing_deals(self) -> tuple[int, ...]:
+        """The dealers whose deal is not there yet."""
+        return tuple(
+            dealer
+            for dealer in self.setting.roster.dealers
+            if dealer not in self.checked and dealer not in self.faults
+        )
+
+    @property
+    def missing_bindings(self) -> tuple[int, ...]:
+        """The dealers of a reshare whose bindings are not there yet."""
+        dealers = self.setting.roster.dealers if self.setting.roster.kind == RESHARE else ()
+        return tuple(dealer for dealer in dealers if dealer not in self.bindings)
+
+    @property
+    def missing_agreements(self) -> tuple[tuple[str, int], ...]:
+        """Who has not agreed yet."""
+        return tuple(who for who in agreeing(self.setting) if who not in self.agreements)
+
+    @property
+    def missing_acknowledgements(self) -> tuple[int, ...]:
+        """The members who have not acknowledged yet."""
+        return tuple(
+            int(index)
+            for index in self.setting.roster.indices
+            if int(index) not in self.acknowledgements
+        )
+
+    @cached_property
+    def outcome(self) -> Outcome | None:
+        """What the deals add up to, once they are all there."""
+        if self.missing_deals or self.missing_bindings or self.faults:
+            return None
+        deals = [self.checked[dealer] for dealer in self.setting.roster.dealers]
+        statements = [self.bindings[d] for d in self.setting.roster.dealers if d in self.bindings]
+        try:
+            return outcome_of(self.setting, deals, union_digest(self.setting, deals, statements))
+        except DealError as error:
+            self.faults[error.dealer] = error
+        except CeremonyError as error:
+            self.stop = error
+        return None
+
+    @property
+    def certified(self) -> bool:
+        """Whether everybody has agreed to these deals."""
+        return self.outcome is not None and not self.missing_agreements and self.stop is None
+
+    @cached_property
+    def verdicts(self) -> list[Verdict]:
+        """Who is to blame, where there is a fault or a complaint that can be judged."""
+        found = [
+            Verdict(dealer, None, True, error.message) for dealer, error in self.faults.items()
+        ]
+        for (_, dealer), complaint in sorted(self.complaints.items()):
+            if dealer in self.faults or dealer not in self.checked:
+                continue
+            deal = self.checked[dealer]
+            if complaint.code not in HIDDEN:
+                found.append(Verdict(dealer, complaint.index, False,
+                    f"member {complaint.index} complains of what nobody else sees: "
+                    f"{complaint.code}"))  # fmt: skip
+                continue
+            opening = self.openings.get((dealer, complaint.index))
+            if verdict := judge(self.setting, complaint, deal, opening, late=self.late):
+                found.append(verdict)
+        return found
+
+    @property
+    def aborted(self) -> bool:
+        """Whether this ceremony can never succeed."""
+        return bool(self.faults or self.complaints or self.stop)
+
+
+def read_board(setting: Setting, files: Mapping[str, bytes], *, late: bool = False) -> Board:
+    """Read the files of a folder, by name, in an order that does not matter.
+
+    Args:
+        setting: the ceremony; its own files (roster, previous group) are not looked at again.
+        files: the folder's files.
+        late: whether the ceremony's time is over.
+    """
+    board = Board(setting, late)
+    for kind in ("deal", "bindings", "agree", "ack", "complaint", "opening"):
+        for name in sorted(files):
+            match = _NAME.fullmatch(name)
+            if match is None or match["kind"] != kind:
+                continue
+            first, second = int(match["first"]), int(match["second"] or 0)
+            role = DEALER if match["dealer"] else MEMBER
+            try:
+                _TAKE[kind](board, name, files[name], role, first, second)
+            except DealError as error:
+                board.faults.setdefault(error.dealer, error)
+            except SignerError as error:
+                board.problems.append(Problem(name, error.code, error.message))
+    return board
+
+
+def _deal(board: Board, name: str, raw: bytes, _role: str, dealer: int, _: int) -> None:
+    setting = board.setting
+    _require_one_of(dealer, setting.roster.dealers, name)
+    deal = Deal.parse(raw, name)
+    known = board.deals.get(dealer)
+    if (
+        known is not None
+        and known.digest != deal.digest
+        and dealer_signed(deal.signed, setting, dealer)
+    ):
+        board.checked.pop(dealer, None)
+        raise DealError(
+            f"{setting.name_of(dealer)} has signed two different deals",
+            dealer=dealer, code="E_DEAL_EQUIVOCATION",
+        )  # fmt: skip
+    if known is None and dealer not in board.faults:
+        board.checked[dealer] = check_deal(deal, setting, dealer)
+        board.deals[dealer] = deal
+
+
+def _bindings(board: Board, name: str, raw: bytes, _role: str, dealer: int, _: int) -> None:
+    _require_one_of(dealer, board.setting.roster.dealers, name)
+    value = parse_object(raw, what=name, max_bytes=MAX_BINDINGS_BYTES)
+    signed = SignedFile.parse(value, name, payload_type=BINDINGS_TYPE, max_payload=MAX_BINDINGS)
+    open_bindings(signed, board.setting, dealer)
+    board.bindings.setdefault(dealer, signed)
+
+
+def _agree(board: Board, name: str, raw: bytes, role: str, index: int, _: int) -> None:
+    _require_one_of((role, index), agreeing(board.setting), name)
+    signed = parse_statement(raw, AGREEMENT, name)
+    said = open_agreement(signed, board.setting, role, index, name)
+    if board.outcome is None:  # deals may still be on their way
+        raise CeremonyError(f"{name}: it is ahead of the deals it agrees to", code="E_EARLY")
+    try:
+        require_agreement(said, board.outcome, name)
+    except CeremonyError as error:
+        board.stop = board.stop or error
+        raise
+    board.agreements.setdefault((role, index), signed)
+
+
+def _ack(board: Board, name: str, raw: bytes, _role: str, index: int, _: int) -> None:
+    _require_one_of(index, tuple(map(int, board.setting.roster.indices)), name)
+    if board.outcome is None:
+        raise CeremonyError(f"{name}: it is ahead of the deals", code="E_EARLY")
+    file = Acknowledgement.parse(raw, name)
+    proof = file.check(board.outcome, ShareIndex(index), name)
+    if board.acknowledgements.setdefault(index, file) is file:
+        board.proofs[index] = proof
+
+
+def _complaint(board: Board, name: str, raw: bytes, _r: str, member: int, dealer: int) -> None:
+    _require_one_of(member, tuple(map(int, board.setting.roster.indices)), name)
+    _require_one_of(dealer, board.setting.roster.dealers, name)
+    signed = parse_statement(raw, COMPLAINT, name)
+    said = open_complaint(signed, board.setting, member, dealer, name)
+    board.complaints.setdefault((member, dealer), said)
+
+
+def _opening(board: Board, name: str, raw: bytes, _r: str, dealer: int, member: int) -> None:
+    _require_one_of(dealer, board.setting.roster.dealers, name)
+    signed = parse_statement(raw, OPENING, name)
+    said = open_opening(signed, board.setting, dealer, member, name)
+    board.openings.setdefault((dealer, member), said)
+
+
+def _require_one_of(found: object, allowed: tuple[object, ...], name: str) -> None:
+    if found not in allowed:
+        raise CeremonyError(f"{name}: nobody of this roster has this number")
+
+
+_TAKE = {
+    "deal": _deal, "bindings": _bindings, "agree": _agree, "ack": _ack,
+    "complaint": _complaint, "opening": _opening,
+}  # fmt: skip

@@ -1,0 +1,89 @@
+"""A receipt: a holder has destroyed the key that opened his share of an earlier epoch.
+
+An old sharing is dead only when fewer than t of its holders can still open their shares. Before
+that it can sign, whatever anybody has declared; so receipts are counted.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Self
+
+from signer.ceremony.statement import open_statement, payload_of, payload_type_of
+from signer.errors import CeremonyError
+from signer.messages.dsse import SignedFile
+from signer.messages.group_file import GroupFile
+from signer.messages.group_id import MAX_EPOCH
+from signer.p256 import POINT_BYTES
+from signer.strict import MAX_INTEGER, Fields
+from signer.threshold.params import MAX_HOLDERS
+
+KIND = "signer-destroyed"
+PAYLOAD_TYPE = payload_type_of(KIND)
+_METHOD = "C_DestroyObject"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destroyed:
+    """What a receipt says; its holder's word, signed by his token."""
+
+    group: bytes
+    epoch: int  # of the share that cannot be opened any more
+    index: int
+    kex: bytes  # 65 bytes: the key that was destroyed
+    successor: bytes  # digest of the certificate that replaces the sharing
+    moment: int  # Unix seconds
+
+    def to_payload(self) -> bytes:
+        """Return the canonical payload, the bytes that are signed."""
+        return payload_of(
+            KIND,
+            {
+                "group": self.group.hex(),
+                "epoch": self.epoch,
+                "index": self.index,
+                "kex": self.kex.hex(),
+                "method": _METHOD,
+                "successor": self.successor.hex(),
+                "moment": self.moment,
+            },
+        )
+
+    @classmethod
+    def take(cls, fields: Fields) -> Self:
+        """Take the fields of the payload."""
+        fields.constant("method", _METHOD)
+        return cls(
+            group=fields.hex_bytes("group", 32),
+            epoch=fields.integer("epoch", low=1, high=MAX_EPOCH),
+            index=fields.integer("index", low=1, high=MAX_HOLDERS),
+            kex=fields.hex_bytes("kex", POINT_BYTES),
+            successor=fields.hex_bytes("successor", 32),
+            moment=fields.integer("moment", low=0, high=MAX_INTEGER),
+        )
+
+
+def open_destroyed(
+    signed: SignedFile, old: GroupFile, index: int, successor: bytes, what: str = "receipt"
+) -> Destroyed:
+    """Return what a holder of the old sharing has destroyed.
+
+    Raises:
+        CeremonyError: he did not sign it, or it is about something else.
+        SchemaError: not this format.
+    """
+    card = old.card_of(index).body
+    said = open_statement(signed, KIND, card.id_sign, Destroyed.take, what)
+    expected = (old.group_id, old.epoch, index, card.kex, successor)
+    if (said.group, said.epoch, said.index, said.kex, said.successor) != expected:
+        raise CeremonyError(f"{what}: it is about another key, epoch or certificate")
+    return said
+
+
+def deletion_words(old: GroupFile, destroyed: Collection[int]) -> str:
+    """Return in one line how many old shares are left, and whether the old sharing is dead."""
+    t, n = old.threshold.t, old.threshold.n
+    left = n - len(set(destroyed))
+    state = f"{left} left < {t}: the old sharing is dead" if left < t else (
+        f"{left} left, {t} can sign: the old sharing still lives"
+    )  # fmt: skip
+    return f"epoch {old.epoch}: {n - left} of {n} destroyed, {state}"

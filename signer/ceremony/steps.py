@@ -1,0 +1,182 @@
+"""What a participant has to do now. Decided from the folder and what his own desk remembers.
+
+::
+
+    deal ─▶ agree ─▶ acknowledge ─▶ activate ─▶ done            members of a DKG
+            agree ─▶ acknowledge ─▶ activate ─▶ done            members of a split or reshare
+    deal ─────────────────────────────────────▶ done            the dealer of a split
+    deal ─▶ agree ────────────────────────────▶ destroy ─▶ done old holders of a reshare
+
+Between two of them stands waiting, for whoever is named. A fault leads to `aborted` from anywhere;
+whoever is complained of first has to answer.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from signer.ceremony.agreement import DEALER, MEMBER
+from signer.ceremony.board import Board
+from signer.ceremony.checking import Outcome
+from signer.ceremony.complaint import HIDDEN
+from signer.errors import CeremonyError
+from signer.messages.group_file import GroupFile
+from signer.threshold.params import ShareIndex
+
+DEAL, AGREE, ACKNOWLEDGE, ACTIVATE, DESTROY = "deal", "agree", "acknowledge", "activate", "destroy"
+ANSWER, WAIT, DONE, ABORTED = "answer", "wait", "done", "aborted"
+
+
+class Me(NamedTuple):
+    """Who a participant is in this ceremony."""
+
+    member: ShareIndex | None  # his new share
+    dealer: int | None  # 0 for the dealer of a split
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """What a participant's own desk knows that he has done."""
+
+    deal: bytes | None = None  # digest of what he dealt
+    transcript: bytes | None = None  # what he agreed to
+    complained: bool = False
+    acknowledged: bool = False
+    destroyed: bool = False
+
+
+class Step(NamedTuple):
+    """The one thing to do now."""
+
+    name: str
+    words: str
+    waits_for: tuple[str, ...] = ()  # people, when `name` is WAIT
+    recipient: int = 0  # of an ANSWER
+
+
+def next_step(board: Board, me: Me, memory: Memory, active: GroupFile | None) -> Step:
+    """Return what the participant has to do now.
+
+    Args:
+        board: the folder.
+        me: who he is.
+        memory: what he has done before, by his own desk.
+        active: the group file that came of it, once it is active.
+
+    Raises:
+        CeremonyError: E_CEREMONY_STATE: the folder shows what his desk knows nothing of.
+    """
+    if me.dealer is not None:
+        _require_own_deal(board, me.dealer, memory)
+    if board.aborted:
+        return _answer(board, me) or Step(ABORTED, abort_words(board))
+    if me.dealer is not None and memory.deal is None:
+        if board.late:
+            return Step(ABORTED, "the ceremony's time is over; nothing was dealt by you")
+        return Step(DEAL, "deal: make your polynomial and seal a share to every member")
+    if dealers := board.missing_deals or board.missing_bindings:
+        names = tuple(board.setting.name_of(dealer) for dealer in dealers)
+        return _wait(board, "deals", names)
+    outcome = board.outcome
+    if outcome is None:
+        return _answer(board, me) or Step(ABORTED, abort_words(board))
+    return _after_deals(board, outcome, me, memory, active)
+
+
+def _after_deals(
+    board: Board, outcome: Outcome, me: Me, memory: Memory, active: GroupFile | None
+) -> Step:
+    reshare = board.setting.previous is not None
+    agrees = me.member is not None or (me.dealer is not None and reshare)
+    if memory.complained:
+        return Step(WAIT, "you have complained of a deal; your complaint is not in the folder yet")
+    if agrees and memory.transcript is None:
+        return Step(AGREE, "check every deal and your share of each, and agree")
+    if agrees and memory.transcript != outcome.transcript:
+        raise CeremonyError(
+            "you agreed to other deals than those that lie here now",
+            hint="put the files you saw back, and ask who exchanged them; never agree twice",
+            code="E_TRANSCRIPT",
+        )
+    if board.missing_agreements:
+        return _wait(
+            board, "agreements", tuple(name_of(board, *who) for who in board.missing_agreements)
+        )
+    if me.member is not None and not memory.acknowledged:
+        return Step(ACKNOWLEDGE, "seal your share to your token, open it again, and prove it")
+    if board.missing_acknowledgements:
+        missing = tuple(name_of(board, MEMBER, index) for index in board.missing_acknowledgements)
+        return _wait(board, "acknowledgements", missing)
+    if active is None:
+        return Step(
+            ACTIVATE,
+            "all have acknowledged. Start the agents with the new group file and let them sign "
+            "once, together: `signer drill run --activate`; put its certificate into the folder "
+            "as drill.json and run `next` again",
+        )
+    if reshare and me.dealer is not None and not memory.destroyed:
+        return Step(DESTROY, "destroy the key that opens your old share")
+    return Step(DONE, "nothing is left to do here")
+
+
+def abort_words(board: Board) -> str:
+    """Return why the ceremony is over, and whose fault it is."""
+    reasons = [verdict.reason for verdict in board.verdicts if verdict.dealer_is_guilty]
+    reasons += [verdict.reason for verdict in board.verdicts if not verdict.dealer_is_guilty]
+    if board.stop is not None:
+        reasons.append(board.stop.message)
+    if not reasons:
+        reasons = [
+            f"member {member} complains of {board.setting.name_of(dealer)} ({complaint.code}); "
+            "his answer is waited for"
+            for (member, dealer), complaint in sorted(board.complaints.items())
+        ]
+    return "this ceremony is over: " + "; ".join(reasons)
+
+
+def name_of(board: Board, role: str, index: int) -> str:
+    """Return what people call a participant."""
+    if role == DEALER:
+        return board.setting.name_of(index)
+    return f"member {index} ({board.setting.roster.members[index - 1].body.name})"
+
+
+def _wait(board: Board, what: str, names: tuple[str, ...]) -> Step:
+    if board.late and what != "acknowledgements":
+        return Step(
+            ABORTED,
+            f"the ceremony's time is over, and the {what} of {', '.join(names)} never came",
+        )
+    return Step(WAIT, f"wait for the {what} of {', '.join(names)}", names)
+
+
+def _answer(board: Board, me: Me) -> Step | None:
+    """Return the complaint that this dealer has to answer, if there is one."""
+    if me.dealer is None or me.dealer not in board.checked:
+        return None
+    for (member, dealer), complaint in sorted(board.complaints.items()):
+        open_already = (dealer, member) in board.openings
+        if dealer == me.dealer and complaint.code in HIDDEN and not open_already:
+            return Step(
+                ANSWER,
+                f"member {member} says that what you sealed to him is wrong: show the key of that "
+                "one ciphertext. The ceremony is over either way",
+                recipient=member,
+            )
+    return None
+
+
+def _require_own_deal(board: Board, dealer: int, memory: Memory) -> None:
+    shown = board.deals.get(dealer)
+    if shown is None or shown.digest == memory.deal:
+        return
+    if memory.deal is None:
+        raise CeremonyError(
+            "a deal of yours lies in the folder, and this state folder knows nothing of it",
+            hint="use the --state folder that it was made with; never deal twice in one ceremony",
+            code="E_CEREMONY_STATE",
+        )
+    raise CeremonyError(
+        "another deal than the one you made lies in the folder, signed by your token",
+        hint="somebody uses your token: tell the pool",
+        code="E_DEAL_CHANGED",
+    )

@@ -1,0 +1,93 @@
+"""What the journals of a reshare's dealers bind, taken together. A conflict ends the ceremony.
+
+Each dealer's deal names the digest of his signed statement. The union's digest goes into the
+transcript, so everybody has agreed to what was bound when the new shares were made.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+from signer.ceremony.checking import CheckedDeal
+from signer.ceremony.setting import Setting
+from signer.errors import CeremonyError
+from signer.messages.address import ExecutionAddress
+from signer.messages.bindings import Bindings
+from signer.messages.dsse import SignedFile
+from signer.messages.items import Change, changes_to_json
+from signer.strict import canonical
+
+
+def open_bindings(signed: SignedFile, setting: Setting, dealer: int) -> Bindings:
+    """Return what a reshare's dealer says that his journal binds.
+
+    Raises:
+        CeremonyError: E_BINDINGS: not his, or made before this ceremony.
+        SchemaError: not this format.
+    """
+    what = f"the bindings of {setting.name_of(dealer)}"
+    said = Bindings.parse(signed.payload, what)
+    card = setting.old.card_of(dealer)
+    if (said.group, said.index) != (setting.old.group_id, dealer) or not signed.signed_by(
+        card.body.id_sign
+    ):
+        raise CeremonyError(f"{what}: they are not his, or of another group", code="E_BINDINGS")
+    if said.moment < setting.roster.not_before:
+        raise CeremonyError(
+            f"{what}: they were stated before this ceremony began", code="E_BINDINGS"
+        )
+    return said
+
+
+def union_digest(
+    setting: Setting, deals: Sequence[CheckedDeal], statements: Sequence[SignedFile]
+) -> bytes | None:
+    """Return the digest over all that is bound; None where the ceremony is no reshare.
+
+    Args:
+        setting: the ceremony.
+        deals: in the order of the dealers.
+        statements: one of each dealer, in that order.
+
+    Raises:
+        CeremonyError: E_BINDINGS: one is missing or not what the deal names. E_CONFLICT: two
+            journals bind one validator, or the deposits, differently.
+    """
+    if setting.previous is None:
+        if statements:
+            raise CeremonyError("only a reshare takes over bindings", code="E_BINDINGS")
+        return None
+    if len(statements) != len(deals):
+        raise CeremonyError("the bindings of each dealer are needed", code="E_BINDINGS")
+    bound: dict[int, tuple[ExecutionAddress, int]] = {}
+    credentials: tuple[bytes, int] | None = None
+    for deal, signed in zip(deals, statements, strict=True):
+        if deal.bindings != hashlib.sha256(signed.payload).digest():
+            raise CeremonyError(
+                f"these are not the bindings that the deal of {setting.name_of(deal.dealer)} names",
+                code="E_BINDINGS",
+            )
+        said = open_bindings(signed, setting, deal.dealer)
+        for change in said.changes:
+            first = bound.setdefault(change.validator_index, (change.address, deal.dealer))
+            if first[0] != change.address:
+                raise _conflict(f"validator {change.validator_index}", first[1], deal.dealer)
+        if said.deposit_credentials is not None:
+            credentials = credentials or (said.deposit_credentials, deal.dealer)
+            if credentials[0] != said.deposit_credentials:
+                raise _conflict("the deposits", credentials[1], deal.dealer)
+    changes = [Change(index, address) for index, (address, _) in bound.items()]
+    value = {
+        "type": "signer-bindings-union",
+        "version": 1,
+        "changes": changes_to_json(changes),
+        "deposit_credentials": None if credentials is None else credentials[0].hex(),
+    }
+    return hashlib.sha256(canonical(value)).digest()
+
+
+def _conflict(what: str, first: int, second: int) -> CeremonyError:
+    return CeremonyError(
+        f"holders {first} and {second} have bound {what} differently: one was signed twice",
+        hint="do not deal anew before the pool knows how that came about",
+        code="E_CONFLICT",
+    )

@@ -1,0 +1,111 @@
+"""The folder that travels between the people of a ceremony: a USB stick, a shared directory.
+
+Everything in it is public. Whoever can write there can delay a ceremony, not change it. Files are
+added, never overwritten; if a name is taken by something else, ours gets another name, which the
+reader finds as well.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from signer.ceremony.board import Board, read_board
+from signer.ceremony.roster import MAX_BYTES as MAX_ROSTER_BYTES
+from signer.ceremony.roster import Roster
+from signer.ceremony.setting import Setting
+from signer.errors import InputError, OutputError
+from signer.files import read_file, write_new
+from signer.messages.bindings import MAX_BYTES as MAX_BINDINGS_BYTES
+from signer.messages.group_file import MAX_BYTES as MAX_GROUP_BYTES
+from signer.messages.group_file import GroupFile
+
+ROSTER, PREVIOUS, POLICY = "roster.json", "previous.json", "policy.json"
+CERTIFICATE, PENDING, GROUP, DRILL = (
+    "certificate.json", "group-pending.json", "group.json", "drill.json",
+)  # fmt: skip
+_PARTICIPANTS = re.compile(
+    r"(deal|bindings|agree|ack|complaint|opening|destroyed)-[a-z0-9-]+\.json"
+)
+_MAX_FILES = 2000
+_MAX_FILE_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class CeremonyFolder:
+    """One ceremony's folder."""
+
+    path: Path
+
+    def setting(self) -> Setting:
+        """Return the ceremony that the folder is of.
+
+        Raises:
+            SignerError: there is no roster, or it does not hold.
+        """
+        raw = read_file(self.path / ROSTER, what="roster", max_bytes=MAX_ROSTER_BYTES)
+        roster = Roster.parse(raw, "roster.json")
+        previous = self.path / PREVIOUS
+        if not previous.exists():
+            return Setting.of(roster, None)
+        text = read_file(previous, what="previous group file", max_bytes=MAX_GROUP_BYTES)
+        return Setting.of(roster, GroupFile.parse(text, PREVIOUS))
+
+    def files(self) -> dict[str, bytes]:
+        """Return the participants' files by name; what cannot be one is passed over.
+
+        Raises:
+            InputError: the folder cannot be read, or holds too much.
+        """
+        try:
+            names = sorted(
+                entry.name for entry in self.path.iterdir() if _PARTICIPANTS.fullmatch(entry.name)
+            )
+        except OSError as error:
+            reason = (error.strerror or type(error).__name__).lower()
+            raise InputError(f"folder {str(self.path)!r}: {reason}") from None
+        if len(names) > _MAX_FILES:
+            raise InputError(
+                f"folder {str(self.path)!r}: {len(names)} files, at most {_MAX_FILES} are read",
+                hint="take what is not of the ceremony out of it",
+            )
+        found = {}
+        for name in names:
+            most = MAX_BINDINGS_BYTES if name.startswith("bindings-") else _MAX_FILE_BYTES
+            try:
+                found[name] = read_file(self.path / name, what="file", max_bytes=most)
+            except InputError:
+                found[name] = b""  # listed as a problem, like anything that does not parse
+        return found
+
+    def board(self, setting: Setting, now: int) -> Board:
+        """Return what the folder shows of the ceremony."""
+        return read_board(setting, self.files(), late=now >= setting.roster.expires)
+
+    def read(self, name: str, most: int) -> bytes | None:
+        """Return one of the ceremony's own files, or None if it is not there."""
+        path = self.path / name
+        return read_file(path, what=name, max_bytes=most) if path.exists() else None
+
+    def add(self, name: str, data: bytes) -> str | None:
+        """Put a file there, under another name if that one is taken; return the name if it was new.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        stem = name.removesuffix(".json")
+        for candidate in (name, f"{stem}-{hashlib.sha256(data).hexdigest()[:8]}.json"):
+            path = self.path / candidate
+            if not path.exists():
+                write_new(path, data)
+                return candidate
+            if _holds(path, data):
+                return None
+        raise OutputError(f"{name!r} and its second name are both taken in {str(self.path)!r}")
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    try:
+        return read_file(path, what="file", max_bytes=len(data)) == data
+    except InputError:
+        return False

@@ -1,0 +1,360 @@
+"""Take a participant's next step in a ceremony: decide, have the worker do it, keep it, hand it on.
+
+Every step can be run again. What was signed is kept in the state folder before it goes into the
+ceremony's folder, and goes there again whenever it is missing.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from signer.ceremony import steps
+from signer.ceremony.acknowledgement import Acknowledgement
+from signer.ceremony.agreement import agreeing
+from signer.ceremony.board import Board
+from signer.ceremony.certificate import assemble, group_of
+from signer.ceremony.setting import Setting
+from signer.ceremony.steps import Me, Step, next_step
+from signer.custody import ceremony_state as kept
+from signer.custody.ceremony_folder import CERTIFICATE, DRILL, GROUP, PENDING, CeremonyFolder
+from signer.custody.ceremony_state import CeremonyState, file_name
+from signer.custody.custodian import module_environment
+from signer.custody.jobs import Job
+from signer.custody.jobs.ceremony import (
+    CheckDeals,
+    DestroyKey,
+    FinishCeremony,
+    MakeDeal,
+    OpenDeal,
+)
+from signer.custody.jobs.key_source import KeySource
+from signer.custody.jobs.sources import SecretSource, TokenChoice
+from signer.custody.orders import pin_source, state_bindings
+from signer.custody.worker_process import run_worker
+from signer.errors import CeremonyError, UsageError
+from signer.messages.activation import activation_from_drill
+from signer.messages.drill_certificate import MAX_BYTES as MAX_DRILL_BYTES
+from signer.messages.drill_certificate import DrillCertificate
+from signer.messages.group_file import GroupFile
+from signer.strict import Fields, canonical
+
+_PERSON_SECONDS = 300.0  # a person types a PIN meanwhile; 100 deals take a slow token a while
+
+
+class KeyForDealing(NamedTuple):
+    """Where the dealer of a split has the key, and the descriptors a worker needs to read it."""
+
+    source: KeySource
+    terminals: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runner:
+    """One participant at his desk: a ceremony's folder, his state folder, his token."""
+
+    folder: CeremonyFolder
+    state: Path
+    token: TokenChoice | None = None
+    pin: SecretSource | None = None
+    key: KeyForDealing | None = None  # of a split
+    envelope: bytes | None = None  # of a reshare: the old share
+    journal: Path | None = None  # of a reshare: what the old share has bound
+    clock: Callable[[], int]
+    confirm: Callable[[Step], None] = field(default=lambda step: None)  # raises if he says no
+
+    def run(self) -> tuple[Step, list[str]]:
+        """Take the next step, if it is this participant's; return it, and the files that are new.
+
+        Raises:
+            SignerError: it could not be taken; everything is as before, and it may be tried again.
+        """
+        setting = self.folder.setting()
+        desk = CeremonyState.of(self.state, setting.roster)
+        me = desk.me()
+        with desk.alone():
+            new = self._hand_on(desk, me)
+            step = self._look(setting, desk, me)
+            if step.name in _TAKE:
+                setting.roster.require_open(self.clock()) if step.name in _TIMED else None
+                self.confirm(step)
+                _TAKE[step.name](self, setting, desk, me, step)
+                new += self._hand_on(desk, me)
+            new += self._results(setting, desk)
+            return step, new
+
+    def look(self) -> Step:
+        """Return the next step without taking it."""
+        setting = self.folder.setting()
+        desk = CeremonyState.of(self.state, setting.roster)
+        return self._look(setting, desk, desk.me())
+
+    def _look(self, setting: Setting, desk: CeremonyState, me: Me) -> Step:
+        return next_step(self.board(setting, desk), me, desk.memory(), self.active(setting))
+
+    def board(self, setting: Setting, desk: CeremonyState) -> Board:
+        """Return the folder's board, together with the deals that were seen before."""
+        from signer.ceremony.board import read_board
+
+        files = self.folder.files()
+        for path in sorted(desk.path.glob("seen-deal-*.json")):
+            data = desk.get(path.name)
+            if data is not None:
+                files[path.name.removeprefix("seen-").replace(".json", "-seen.json")] = data
+        return read_board(setting, files, late=self.clock() >= setting.roster.expires)
+
+    def active(self, setting: Setting) -> GroupFile | None:
+        """Return the group file that came of it, if it lies in the folder and is active."""
+        return active_group(self.folder, setting)
+
+    # The steps
+
+    def _deal(self, setting: Setting, desk: CeremonyState, me: Me, _: Step) -> None:
+        dealer = _index(me.dealer)
+        bindings = None
+        if setting.previous is not None:
+            bindings = self._state_bindings(desk)
+        result = self._order(
+            lambda token, pin: MakeDeal(
+                token=token,
+                pin=pin,
+                roster=_text(setting.roster.to_bytes()),
+                previous=_previous(setting),
+                dealer=dealer,
+                key=None if self.key is None else self.key.source,
+                envelope=None if self.envelope is None else _text(self.envelope),
+                bindings=bindings,
+            ),
+            terminals=() if self.key is None else self.key.terminals,
+        )
+        dealt = {"session": _object(result, "session"), "deal": _object(result, "deal")}
+        desk.keep(kept.DEALT, canonical(dealt) + b"\n")  # in one file: one goes not without the other
+
+    def _state_bindings(self, desk: CeremonyState) -> bytes:
+        """Have the token say what the journal binds; return the digest of what it said."""
+        if self.journal is None or self.token is None:
+            raise UsageError("a dealer of a reshare needs --journal, the journal of his old share")
+        known = desk.get(kept.BINDINGS)
+        if known is None:
+            statement = state_bindings(self.token, self.pin, self.journal)
+            known = canonical(statement) + b"\n"
+            desk.keep(kept.BINDINGS, known)
+        return hashlib.sha256(_signed_payload(known)).digest()
+
+    def _agree(self, setting: Setting, desk: CeremonyState, me: Me, _: Step) -> None:
+        board = self.board(setting, desk)
+        dealers = setting.roster.dealers
+        result = self._order(
+            lambda token, pin: CheckDeals(
+                token=token,
+                pin=pin,
+                roster=_text(setting.roster.to_bytes()),
+                previous=_previous(setting),
+                member=None if me.member is None else int(me.member),
+                dealer=me.dealer if setting.previous is not None else None,
+                deals=tuple(board.deals[dealer].to_json() for dealer in dealers),
+                bindings=tuple(
+                    board.bindings[dealer].to_json()
+                    for dealer in dealers
+                    if dealer in board.bindings
+                ),
+            )
+        )
+        for dealer in dealers:
+            desk.keep(f"seen-deal-{dealer:02}.json", board.deals[dealer].to_bytes())
+        if result.has("complaint"):
+            complaint = _object(result, "complaint")
+            dealer = result.integer("dealer", low=0, high=2**16)
+            desk.keep(kept.COMPLAINT, canonical({"dealer": dealer, "signed": complaint}) + b"\n")
+            return
+        agreements = result.array("agreements", low=1, high=2)
+        desk.keep(kept.AGREEMENTS, canonical({"agreements": agreements}) + b"\n")
+
+    def _acknowledge(self, setting: Setting, desk: CeremonyState, me: Me, _: Step) -> None:
+        certificate = desk.get(kept.CERTIFICATE)
+        if certificate is None:
+            board = self.board(setting, desk)
+            if board.outcome is None:
+                raise CeremonyError("the deals are not all there any more")
+            agreements = {who: board.agreements[who] for who in agreeing(setting)}
+            statements = [board.bindings[d] for d in setting.roster.dealers if d in board.bindings]
+            made = assemble(board.outcome, board.deals, agreements, statements)
+            certificate = made.to_bytes()
+            desk.keep(kept.CERTIFICATE, certificate)
+        text = _text(certificate)
+        result = self._order(
+            lambda token, pin: FinishCeremony(
+                token=token, pin=pin, certificate=text, previous=_previous(setting)
+            )
+        )
+        desk.keep(kept.ACKNOWLEDGEMENT, str(result.take("acknowledgement")).encode())
+
+    def _answer(self, setting: Setting, desk: CeremonyState, me: Me, step: Step) -> None:
+        dealt = desk.dealt()
+        if dealt is None:
+            raise ValueError("an answer for a deal that this desk never made")
+        result = self._order(
+            lambda token, pin: OpenDeal(
+                token=token,
+                pin=pin,
+                roster=_text(setting.roster.to_bytes()),
+                previous=_previous(setting),
+                dealer=_index(me.dealer),
+                recipient=step.recipient,
+                session=dealt["session"],
+            )
+        )
+        name = file_name("opening", _index(me.dealer), step.recipient)
+        desk.keep(name, canonical(_object(result, "opening")) + b"\n")
+
+    def _destroy(self, setting: Setting, desk: CeremonyState, me: Me, _: Step) -> None:
+        certificate = self.folder.read(CERTIFICATE, 16 * 1024 * 1024)
+        if certificate is None or setting.previous is None:
+            raise CeremonyError("the certificate is not in the folder", code="E_TOO_EARLY")
+        board = self.board(setting, desk)
+        text, old = _text(certificate), setting.previous
+        result = self._order(
+            lambda token, pin: DestroyKey(
+                token=token,
+                pin=pin,
+                certificate=text,
+                previous=_text(old.to_bytes()),
+                index=_index(me.dealer),
+                acknowledgements=tuple(
+                    (index, _text(file.to_bytes()))
+                    for index, file in sorted(board.acknowledgements.items())
+                ),
+            )
+        )
+        desk.keep(kept.RECEIPT, canonical(_object(result, "receipt")) + b"\n")
+
+    # What goes into the folder
+
+    def _hand_on(self, desk: CeremonyState, me: Me) -> list[str]:
+        """Put whatever this desk has signed into the folder, where it is missing."""
+        added = []
+        if (file := desk.get(kept.ACKNOWLEDGEMENT)) is not None:
+            desk.keep(kept.ENVELOPE, Acknowledgement.parse(file).envelope.to_bytes())
+        for name, data in _outgoing(desk, me).items():
+            if (new := self.folder.add(name, data)) is not None:
+                added.append(new)
+        return added
+
+    def _results(self, setting: Setting, desk: CeremonyState) -> list[str]:
+        """Write certificate and group file where they are due and missing."""
+        new = []
+        certificate = desk.get(kept.CERTIFICATE)
+        if certificate is not None and self.folder.read(CERTIFICATE, len(certificate)) is None:
+            new.append(self.folder.add(CERTIFICATE, certificate))
+        board = self.board(setting, desk)
+        if board.outcome is not None and board.certified and not board.missing_acknowledgements:
+            pending = group_of(board.outcome)
+            if not (self.folder.path / PENDING).exists():
+                new.append(self.folder.add(PENDING, pending.to_bytes()))
+            drill = self.folder.read(DRILL, MAX_DRILL_BYTES)
+            if drill is not None and not (self.folder.path / GROUP).exists():
+                new.append(self.folder.add(GROUP, activated(pending, drill, self.clock()).to_bytes()))
+        return [name for name in new if name is not None]
+
+    def _order(
+        self, make: Callable[[TokenChoice, SecretSource], Job], terminals: Sequence[int] = ()
+    ) -> Fields:
+        if self.token is None:
+            raise UsageError("this step needs your token: give --token or --serial")
+        with pin_source(self.pin) as (pin, own):
+            return run_worker(
+                make(self.token, pin),
+                environment=module_environment(self.token.profile.environment),
+                seconds=_PERSON_SECONDS,
+                terminals=(*own, *terminals),
+            )
+
+
+def active_group(folder: CeremonyFolder, setting: Setting) -> GroupFile | None:
+    """Return the active group file in the folder, if it is this ceremony's."""
+    raw = folder.read(GROUP, 4 * 1024 * 1024)
+    if raw is None:
+        return None
+    group = GroupFile.parse(raw, GROUP)
+    return group if group.active and group.epoch == setting.roster.epoch else None
+
+
+def activated(pending: GroupFile, drill: bytes, now: int) -> GroupFile:
+    """Return the group file with the signature that its holders made together.
+
+    Raises:
+        InputError: the drill was not made to activate this group, or by too few.
+    """
+    from dataclasses import replace
+
+    certificate = DrillCertificate.parse(drill, pending, now, DRILL)
+    return replace(pending, activation=activation_from_drill(pending, certificate))
+
+
+def _outgoing(desk: CeremonyState, me: Me) -> Mapping[str, bytes]:
+    """Return what this desk has to show, by the name it has in the folder."""
+    files: dict[str, bytes] = {}
+    if me.dealer is not None:
+        dealt = desk.dealt()
+        if dealt is not None:
+            files[file_name("deal", me.dealer)] = canonical(dealt["deal"]) + b"\n"
+        for kind, name in (("bindings", kept.BINDINGS), ("destroyed", kept.RECEIPT)):
+            if (data := desk.get(name)) is not None:
+                files[file_name(kind, me.dealer)] = data
+        for path in sorted(desk.path.glob("opening-*.json")):
+            files[path.name] = desk.get(path.name) or b""
+    agreements = [canonical(value) + b"\n" for value in desk.agreements()]
+    if me.member is not None:
+        if (data := desk.get(kept.ACKNOWLEDGEMENT)) is not None:
+            files[file_name("ack", me.member)] = data
+        if (data := desk.get(kept.COMPLAINT)) is not None:
+            value = json.loads(data)
+            name = file_name("complaint", me.member, value["dealer"])
+            files[name] = canonical(value["signed"]) + b"\n"
+        if agreements:
+            files[file_name("agree", me.member)] = agreements.pop(0)
+    if agreements and me.dealer is not None:
+        files[file_name("agree", me.dealer, dealer=True)] = agreements.pop(0)
+    return files
+
+
+def _signed_payload(raw: bytes) -> bytes:
+    from signer.messages.bindings import MAX_BYTES, MAX_PAYLOAD, PAYLOAD_TYPE
+    from signer.messages.dsse import SignedFile
+    from signer.strict import parse_object
+
+    value = parse_object(raw, what="bindings", max_bytes=MAX_BYTES)
+    return SignedFile.parse(
+        value, "bindings", payload_type=PAYLOAD_TYPE, max_payload=MAX_PAYLOAD
+    ).payload
+
+
+def _previous(setting: Setting) -> str | None:
+    return None if setting.previous is None else _text(setting.previous.to_bytes())
+
+
+def _object(result: Fields, name: str) -> dict[str, Any]:
+    value = result.take(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _index(value: int | None) -> int:
+    if value is None:
+        raise ValueError("a step of a dealer for somebody who is none")
+    return value
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", errors="replace")
+
+
+_TAKE: Mapping[str, Callable[[Runner, Setting, CeremonyState, Me, Step], None]] = {
+    steps.DEAL: Runner._deal,
+    steps.AGREE: Runner._agree,
+    steps.ACKNOWLEDGE: Runner._acknowledge,
+    steps.ANSWER: Runner._answer,
+    steps.DESTROY: Runner._destroy,
+}
+_TIMED = (steps.DEAL, steps.AGREE)

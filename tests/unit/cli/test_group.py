@@ -1,0 +1,163 @@
+"""What people are told of a group: `group show`, `request show`, `agent status`, the doctor."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from signer.agent.doctor import papers_finding
+from signer.cli.main import cli
+from signer.cli.printer import Printer
+from signer.custody.desk import Desk
+from signer.errors import DeniedError, SignerError
+from signer.messages.card import fingerprint
+from signer.messages.group_file import GroupFile
+from tests.simulators.desk import desk_of
+from tests.simulators.drills import simulated_status
+from tests.simulators.holders import SimulatedPool
+
+POOL = SimulatedPool.new()
+MADE = SimulatedPool.new(origin="dkg", rehearsal=True)
+WAITING = SimulatedPool.new(epoch=3, active=False)
+SPLIT_WORDS = "split by a dealer, who has held the whole key"
+DKG_WORDS = "generated together; nobody has held the whole key"
+
+
+def run(*arguments: str | Path) -> str:
+    done = CliRunner().invoke(cli, list(map(str, arguments)), obj=Printer())
+    if isinstance(done.exception, SignerError):
+        raise done.exception
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def written(folder: Path, group: GroupFile) -> Path:
+    path = folder / "group.json"
+    path.write_bytes(group.to_bytes())
+    return path
+
+
+def test_a_split_group_is_shown_with_its_dealer(tmp_path: Path) -> None:
+    text = run("group", "show", written(tmp_path, POOL.group))
+    assert f"origin       split: {SPLIT_WORDS}" in text
+    assert "certificate  none: split at one desk" in text
+    assert "A dealer has held the whole key" in text
+    assert "REHEARSAL" not in text
+    assert "NOT ACTIVE" not in text
+
+
+def test_a_rehearsal_says_so_before_every_fingerprint(tmp_path: Path) -> None:
+    path = written(tmp_path, MADE.group)
+    text = run("group", "show", path)
+    for digest in (MADE.group.group_id, MADE.group.digest, MADE.group.certificate or b""):
+        assert f"REHEARSAL {fingerprint(digest)}" in text
+    assert f"origin       dkg: {DKG_WORDS}" in text
+    assert "dealer" not in text
+    value = json.loads(run("group", "show", path, "--json"))
+    assert (value["origin"], value["rehearsal"], value["active"]) == ("dkg", True, True)
+    assert value["certificate"] == "01" * 32
+
+
+def test_a_group_that_waits_says_so(tmp_path: Path) -> None:
+    path = written(tmp_path, WAITING.group)
+    assert "NOT ACTIVE" in run("group", "show", path)
+    assert json.loads(run("group", "show", path, "--json"))["active"] is False
+
+
+# Requests
+
+
+def test_a_request_is_shown_with_its_groups_origin(tmp_path: Path) -> None:
+    request = tmp_path / "request.json"
+    request.write_bytes(MADE.request(1).to_bytes())
+    group = written(tmp_path, MADE.group)
+    text = run("request", "show", request, "--group", group)
+    assert f"  group       REHEARSAL {fingerprint(MADE.group.group_id)}   epoch 1\n" in text
+    assert f"  origin      {DKG_WORDS}\n" in text
+    value = json.loads(run("request", "show", request, "--group", group, "--json"))
+    assert (value["origin"], value["rehearsal"], value["active"]) == ("dkg", True, True)
+    assert "origin" not in run("request", "show", request)
+
+
+@pytest.mark.case("X629", "request shown with the group file of another group")
+def test_a_request_is_not_shown_with_another_groups_origin(tmp_path: Path) -> None:
+    request = tmp_path / "request.json"
+    request.write_bytes(POOL.request(1).to_bytes())
+    other = SimulatedPool.new(role="validator")
+    with pytest.raises(DeniedError) as refused:
+        run("request", "show", request, "--group", written(tmp_path, other.group))
+    assert refused.value.code == "E_GROUP"
+
+
+# Agents
+
+
+def status_words(monkeypatch: pytest.MonkeyPatch, **said: Any) -> str:
+    document = {"group": MADE.group.group_id.hex(), "epoch": 1} | said
+
+    class Client:
+        def __init__(self, _: Path) -> None:
+            pass
+
+        async def status(self) -> Any:
+            return simulated_status(document, 1)
+
+    monkeypatch.setattr("signer.client.AgentClient", Client)
+    return run("agent", "status", "agent.sock")
+
+
+def test_an_agents_status_tells_origin_rehearsal_and_activity(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown = fingerprint(MADE.group.group_id)
+    text = status_words(monkeypatch, origin="dkg", rehearsal=True, active=True)
+    assert f"group    REHEARSAL {shown}   mainnet" in text
+    assert f"origin   {DKG_WORDS}" in text
+    assert "state    ready" in text
+    text = status_words(monkeypatch, origin="split", rehearsal=False, active=False)
+    assert f"group    {shown}   mainnet" in text
+    assert f"origin   {SPLIT_WORDS}" in text
+    assert "state    NOT ACTIVE" in text
+
+
+@pytest.mark.case("X630", "agent of before, or one that lies, in what it says of its group")
+@pytest.mark.parametrize("origin", [..., None, 5, [], "\x1b[2J", "reshare"])
+def test_what_an_agent_says_of_its_origin_is_of_a_closed_set(
+    monkeypatch: pytest.MonkeyPatch, origin: Any
+) -> None:
+    text = status_words(monkeypatch, **({} if origin is ... else {"origin": origin}))
+    (line,) = [line for line in text.splitlines() if line.startswith("origin")]
+    assert line in ("origin   unknown", "origin   not told")
+
+
+# The doctor
+
+
+def papers(monkeypatch: pytest.MonkeyPatch, pool: SimulatedPool) -> tuple[str, str, str]:
+    class Config:
+        group = policy = envelope = Path()
+        network = None
+
+    monkeypatch.setattr(Desk, "lay", lambda *_: desk_of(pool))
+    found = papers_finding(Config())  # type: ignore[arg-type]
+    return found.state, found.what, found.fix
+
+
+def test_the_doctor_tells_origin_and_activity(monkeypatch: pytest.MonkeyPatch) -> None:
+    state, what, fix = papers(monkeypatch, POOL)
+    assert (state, fix) == ("ok", "")
+    assert SPLIT_WORDS in what
+    state, what, fix = papers(monkeypatch, MADE)
+    assert state == "ok"
+    assert "REHEARSAL share 1 of 5" in what
+    state, what, fix = papers(monkeypatch, WAITING)
+    assert (state, fix) == ("warn", "finish the ceremony: signer ceremony status")
+    assert "NOT ACTIVE" in what
+
+
+def test_a_group_of_any_epoch_keeps_its_origin() -> None:
+    later = replace(MADE.group, epoch=2, activation=None)
+    assert GroupFile.parse(later.to_bytes()).origin_words == DKG_WORDS
