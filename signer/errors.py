@@ -32,6 +32,7 @@
     │   ├─ TooFewPartialsError    4   E_TOO_FEW                 more holders must answer
     │   └─ BadPartialsError       5   E_BAD_PARTIALS            the named culprits
     ├─ SealError                  7   E_ENVELOPE  E_UNSEAL      the holder: token or file is wrong
+    │                             E_OPENING
     ├─ ShareMismatchError         7   E_SHARE                   the dealer
     ├─ TokenError                 7   E_TOKEN                   the holder: look at the token
     │   ├─ ModuleError            7   E_MODULE
@@ -47,7 +48,7 @@
     │       ├─ PinLockedError     7   E_PIN_LOCKED
     │       └─ PinFinalTryError   7   E_PIN_FINAL_TRY
     └─ JournalError               8   E_JOURNAL  E_JOURNAL_EMPTY  E_ROLLBACK  E_ANCHOR
-                                      E_POLICY_OLD              the holder: disk or journal
+                                      E_POLICY_OLD  E_EPOCH     the holder: disk or journal
 
 Exit 6 is no error: the result was written and some items were denied or skipped.
 A `ValueError` or `TypeError` from our own code is a bug in ours.

@@ -15,7 +15,13 @@ from signer.bls.scheme import verify
 from signer.ceremony.certificate import certificate_digest, group_of
 from signer.ceremony.checking import Outcome
 from signer.ceremony.deal import take_signed
-from signer.ceremony.statement import MAX_PAYLOAD, open_statement, payload_of, payload_type_of
+from signer.ceremony.statement import (
+    MAX_PAYLOAD,
+    open_statement,
+    payload_of,
+    payload_type_of,
+    take_moment,
+)
 from signer.errors import CeremonyError, EncodingError
 from signer.messages.dsse import SignedFile
 from signer.sealing.envelope import MAX_BYTES as MAX_ENVELOPE_BYTES
@@ -38,6 +44,7 @@ class AcknowledgementBody:
     index: int
     share_proof: bytes  # 96 bytes
     envelope_sha256: bytes
+    moment: int  # Unix seconds, by the member's clock
 
     def to_payload(self) -> bytes:
         """Return the canonical payload, the bytes that are signed."""
@@ -49,6 +56,7 @@ class AcknowledgementBody:
                 "index": self.index,
                 "share_proof": self.share_proof.hex(),
                 "envelope_sha256": self.envelope_sha256.hex(),
+                "moment": self.moment,
             },
         )
 
@@ -61,6 +69,7 @@ class AcknowledgementBody:
             index=fields.integer("index", low=1, high=MAX_HOLDERS),
             share_proof=fields.hex_bytes("share_proof", 96),
             envelope_sha256=fields.hex_bytes("envelope_sha256", 32),
+            moment=take_moment(fields),
         )
 
 

@@ -9,7 +9,7 @@ from typing import Self
 
 from signer.ceremony.checking import Outcome
 from signer.ceremony.setting import Setting
-from signer.ceremony.statement import open_statement, payload_of, payload_type_of
+from signer.ceremony.statement import open_statement, payload_of, payload_type_of, take_moment
 from signer.errors import CeremonyError
 from signer.messages.dsse import SignedFile
 from signer.strict import Fields
@@ -28,6 +28,7 @@ class Agreement:
     role: str  # MEMBER by new share index, or DEALER of a reshare by old one
     index: int
     transcript: bytes
+    moment: int  # Unix seconds, by the participant's clock
 
     def to_payload(self) -> bytes:
         """Return the canonical payload, the bytes that are signed."""
@@ -38,6 +39,7 @@ class Agreement:
                 "role": self.role,
                 "index": self.index,
                 "transcript": self.transcript.hex(),
+                "moment": self.moment,
             },
         )
 
@@ -49,6 +51,7 @@ class Agreement:
             role=fields.choice("role", ROLES),
             index=fields.integer("index", low=1, high=MAX_HOLDERS),
             transcript=fields.hex_bytes("transcript", 32),
+            moment=take_moment(fields),
         )
 
 
@@ -97,8 +100,12 @@ def require_agreement(said: Agreement, outcome: Outcome, what: str) -> None:
         )
 
 
-def agreement_of(outcome: Outcome, role: str, index: int) -> Agreement:
+def agreement_of(outcome: Outcome, role: str, index: int, moment: int) -> Agreement:
     """Return what a participant says who has checked everything."""
     return Agreement(
-        ceremony=outcome.setting.roster.id, role=role, index=index, transcript=outcome.transcript
+        ceremony=outcome.setting.roster.id,
+        role=role,
+        index=index,
+        transcript=outcome.transcript,
+        moment=moment,
     )

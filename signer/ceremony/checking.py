@@ -33,6 +33,7 @@ class CheckedDeal:
     commitments: tuple[PublicKey, ...]
     associated_data: bytes
     bindings: bytes | None
+    moment: int  # Unix seconds, the dealer's word
     ciphertexts: Mapping[int, Sealed]  # by member; of a slim deal only one
 
 
@@ -199,6 +200,7 @@ def _checked(
         commitments=commitments,
         associated_data=body.associated_data,
         bindings=body.bindings,
+        moment=body.moment,
         ciphertexts=ciphertexts,
     )
 

@@ -14,7 +14,7 @@ from signer.ceremony.checking import CheckedDeal
 from signer.ceremony.deal import info_of
 from signer.ceremony.dealing import part_of
 from signer.ceremony.setting import Setting
-from signer.ceremony.statement import open_statement, payload_of, payload_type_of
+from signer.ceremony.statement import open_statement, payload_of, payload_type_of, take_moment
 from signer.errors import CeremonyError, DealError, SealError
 from signer.messages.dsse import SignedFile
 from signer.sealing.transit import open_with_scalar
@@ -40,6 +40,7 @@ class Complaint:
     dealer: int
     code: str  # one of CODES
     deal: bytes  # digest of what the dealer signed
+    moment: int  # Unix seconds, by the member's clock
 
     def to_payload(self) -> bytes:
         """Return the canonical payload, the bytes that are signed."""
@@ -51,6 +52,7 @@ class Complaint:
                 "dealer": self.dealer,
                 "code": self.code,
                 "deal": self.deal.hex(),
+                "moment": self.moment,
             },
         )
 
@@ -63,6 +65,7 @@ class Complaint:
             dealer=fields.integer("dealer", low=0, high=MAX_HOLDERS),
             code=fields.choice("code", CODES),
             deal=fields.hex_bytes("deal", 32),
+            moment=take_moment(fields),
         )
 
 
@@ -74,6 +77,7 @@ class Opening:
     dealer: int
     recipient: int
     ephemeral: bytes  # 32 bytes: the scalar of a P-256 key
+    moment: int  # Unix seconds, by the dealer's clock
 
     def to_payload(self) -> bytes:
         """Return the canonical payload, the bytes that are signed."""
@@ -84,6 +88,7 @@ class Opening:
                 "dealer": self.dealer,
                 "recipient": self.recipient,
                 "ephemeral": self.ephemeral.hex(),
+                "moment": self.moment,
             },
         )
 
@@ -95,6 +100,7 @@ class Opening:
             dealer=fields.integer("dealer", low=0, high=MAX_HOLDERS),
             recipient=fields.integer("recipient", low=1, high=MAX_HOLDERS),
             ephemeral=fields.hex_bytes("ephemeral", 32),
+            moment=take_moment(fields),
         )
 
 

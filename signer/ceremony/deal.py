@@ -15,7 +15,15 @@ from signer.p256 import POINT_BYTES
 from signer.sealing import merkle
 from signer.sealing.envelope import CIPHERTEXT_BYTES
 from signer.sealing.hpke import Sealed
-from signer.strict import Fields, canonical, encode_base64, parse_base64, parse_hex, parse_object
+from signer.strict import (
+    MAX_INTEGER,
+    Fields,
+    canonical,
+    encode_base64,
+    parse_base64,
+    parse_hex,
+    parse_object,
+)
 from signer.threshold.params import MAX_HOLDERS, ShareIndex
 
 PAYLOAD_TYPE = "application/vnd.signer.deal.v1+json"
@@ -43,6 +51,7 @@ class DealBody:
     proof: ProofText | None
     ciphertexts_root: bytes
     bindings: bytes | None  # SHA-256 of what a reshare's dealer says his journal binds
+    moment: int  # Unix seconds, by the dealer's clock
 
     @property
     def associated_data(self) -> bytes:
@@ -62,6 +71,7 @@ class DealBody:
                 "proof": None if proof is None else {"r": proof.r.hex(), "z": proof.z.hex()},
                 "ciphertexts_root": self.ciphertexts_root.hex(),
                 "bindings": None if self.bindings is None else self.bindings.hex(),
+                "moment": self.moment,
             }
         )
 
@@ -87,6 +97,7 @@ class DealBody:
             proof=_proof(fields),
             ciphertexts_root=fields.hex_bytes("ciphertexts_root", 32),
             bindings=_optional_digest(fields, "bindings"),
+            moment=fields.integer("moment", low=0, high=MAX_INTEGER),
         )
         fields.done()
         return body

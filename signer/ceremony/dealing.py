@@ -31,6 +31,7 @@ def make_deal(
     setting: Setting,
     dealer: int,
     seed: SecretBytes,
+    moment: int,
     *,
     constant: SecretScalar | None = None,
     bindings: bytes | None = None,
@@ -41,6 +42,7 @@ def make_deal(
         setting: the ceremony.
         dealer: who deals.
         seed: 32 bytes, secret; the same seed gives the same deal.
+        moment: Unix seconds.
         constant: what is dealt where the ceremony fixes it: the key, or his old share.
         bindings: digest of what a reshare's dealer says his journal binds.
     """
@@ -69,6 +71,7 @@ def make_deal(
         proof=proof,
         ciphertexts_root=merkle.root(leaves_of(ciphertexts)),
         bindings=bindings,
+        moment=moment,
     )
     return body, tuple(ciphertexts)
 

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from signer.errors import CeremonyError
 from signer.messages.dsse import SignedFile
-from signer.strict import Fields, canonical, parse_object
+from signer.strict import MAX_INTEGER, Fields, canonical, parse_object
 
 MAX_PAYLOAD = 2048
 MAX_BYTES = 4096
@@ -56,3 +56,8 @@ def take_statement(value: Any, kind: str, what: str) -> SignedFile:
     return SignedFile.parse(
         value, what, payload_type=payload_type_of(kind), max_payload=MAX_PAYLOAD
     )
+
+
+def take_moment(fields: Fields) -> int:
+    """Take when a statement was made, in Unix seconds; its signer's word."""
+    return fields.integer("moment", low=0, high=MAX_INTEGER)

@@ -22,6 +22,12 @@ class KeyOptions:
     keystore: Path | None
     password_file: Path | None
 
+    @property
+    def given(self) -> bool:
+        """Whether any of the options was used."""
+        return any((self.mnemonic_file, self.ask_mnemonic, self.passphrase_file, self.keystore,
+                    self.password_file)) or self.key_index is not None  # fmt: skip
+
     def require_one_source(self) -> None:
         """Refuse none and several, and options that belong to another source.
 

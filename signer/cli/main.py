@@ -14,6 +14,10 @@ from signer.errors import SignerError, UsageError
 _COMMANDS = {
     "token": ("signer.cli.token", "Prepare a PKCS#11 token and show its public card."),
     "group": ("signer.cli.group", "Split a withdrawal key among holders; show a group."),
+    "ceremony": (
+        "signer.cli.ceremony",
+        "Generate a key together, by files; deal its shares anew.",
+    ),
     "share": ("signer.cli.share", "Prove a sealed share; seal it to a spare token."),
     "policy": ("signer.cli.policy", "Read a policy aloud, explain what it decides, amend it."),
     "agent": ("signer.cli.agent", "Run a holder's signer agent; ask one how it is."),

@@ -130,7 +130,9 @@ class Runner:
             terminals=() if self.key is None else self.key.terminals,
         )
         dealt = {"session": _object(result, "session"), "deal": _object(result, "deal")}
-        desk.keep(kept.DEALT, canonical(dealt) + b"\n")  # in one file: one goes not without the other
+        desk.keep(
+            kept.DEALT, canonical(dealt) + b"\n"
+        )  # in one file: one goes not without the other
 
     def _state_bindings(self, desk: CeremonyState) -> bytes:
         """Have the token say what the journal binds; return the digest of what it said."""
@@ -255,7 +257,9 @@ class Runner:
                 new.append(self.folder.add(PENDING, pending.to_bytes()))
             drill = self.folder.read(DRILL, MAX_DRILL_BYTES)
             if drill is not None and not (self.folder.path / GROUP).exists():
-                new.append(self.folder.add(GROUP, activated(pending, drill, self.clock()).to_bytes()))
+                new.append(
+                    self.folder.add(GROUP, activated(pending, drill, self.clock()).to_bytes())
+                )
         return [name for name in new if name is not None]
 
     def _order(

@@ -179,9 +179,7 @@ def sign_amendment(
     return result.integer("index", low=1, high=MAX_HOLDERS), signature
 
 
-def state_bindings(
-    token: TokenChoice, pin: SecretSource | None, journal: Path
-) -> dict[str, Any]:
+def state_bindings(token: TokenChoice, pin: SecretSource | None, journal: Path) -> dict[str, Any]:
     """Return the token's signed statement of what the journal binds, as a JSON object."""
     with pin_source(pin) as (pin, terminals):
         job = StateBindings(token=token, pin=pin, journal=str(journal.absolute()))

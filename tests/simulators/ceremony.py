@@ -148,7 +148,7 @@ class Gathering:
         scalar = constant and SecretScalar.from_big_endian(bytearray(constant))
         with self.session(dealer) as seed:
             return make_deal(
-                self.setting, dealer, seed, constant=scalar or None, bindings=bindings
+                self.setting, dealer, seed, NOW, constant=scalar or None, bindings=bindings
             )
 
     def deal(self, dealer: int, **changes: Any) -> Deal:
@@ -186,13 +186,15 @@ class Gathering:
         """Return a member's share: of test keys, so no secret."""
         person = self.members[member]
         outcome = self.outcome()
-        with take_share(outcome, ShareIndex(member), person.card.body.kex, person.ecdh) as share:
-            with share.scalar.to_big_endian() as plain:
-                return bytes(plain.expose())
+        with (
+            take_share(outcome, ShareIndex(member), person.card.body.kex, person.ecdh) as share,
+            share.scalar.to_big_endian() as plain,
+        ):
+            return bytes(plain.expose())
 
     def agreement(self, role: str, index: int, **changes: Any) -> SignedFile:
         """Return a participant's agreement."""
-        said = replace(agreement_of(self.outcome(), role, index), **changes)
+        said = replace(agreement_of(self.outcome(), role, index, NOW), **changes)
         person = self.dealers[index] if role == DEALER else self.members[index]
         return person.sign(agreement.PAYLOAD_TYPE, said.to_payload())
 
@@ -218,6 +220,7 @@ class Gathering:
         body = AcknowledgementBody(
             ceremony=self.setting.roster.id, certificate=certificate_digest(outcome),
             index=member, share_proof=bytes(proof), envelope_sha256=envelope_digest(envelope),
+            moment=NOW,
         )  # fmt: skip
         signed = person.sign(ACK_TYPE, replace(body, **changes).to_payload())
         return Acknowledgement(signed, envelope)
@@ -226,7 +229,7 @@ class Gathering:
         """Return a member's complaint."""
         said = complaint.Complaint(
             ceremony=self.setting.roster.id, index=member, dealer=dealer, code=code,
-            deal=deal.digest,
+            deal=deal.digest, moment=NOW,
         )  # fmt: skip
         return self.members[member].sign(complaint.COMPLAINT_TYPE, said.to_payload())
 
@@ -239,7 +242,11 @@ class Gathering:
         ):
             shown = ephemeral or bytes(scalar.expose())
         said = complaint.Opening(
-            ceremony=self.setting.roster.id, dealer=dealer, recipient=member, ephemeral=shown
+            ceremony=self.setting.roster.id,
+            dealer=dealer,
+            recipient=member,
+            ephemeral=shown,
+            moment=NOW,
         )
         return self.dealers[dealer].sign(complaint.OPENING_TYPE, said.to_payload())
 
@@ -283,4 +290,3 @@ def roster_of(people: dict[int, Person], t: int, **terms: Any) -> Roster:
     }  # fmt: skip
     roster = Roster(**(fields | terms))
     return Roster.parse(roster.to_bytes())
-

@@ -1,6 +1,7 @@
 """The orders of a ceremony's dealer: deal, and answer a complaint."""
 
 import os
+import time
 from typing import Any
 
 from signer.bls.scalar import SecretScalar
@@ -59,7 +60,12 @@ def make_deal(fields: Fields) -> dict[str, Any]:
             constant = _constant(job, setting, session)
             try:
                 body, ciphertexts = deal_of(
-                    setting, job.dealer, seed, constant=constant, bindings=job.bindings
+                    setting,
+                    job.dealer,
+                    seed,
+                    int(time.time()),
+                    constant=constant,
+                    bindings=job.bindings,
                 )
             finally:
                 if constant is not None:
@@ -91,6 +97,7 @@ def open_deal(fields: Fields) -> dict[str, Any]:
                     dealer=job.dealer,
                     recipient=job.recipient,
                     ephemeral=bytes(scalar.expose()),  # public from now on
+                    moment=int(time.time()),
                 )
         signed = sign_file(identity, OPENING_TYPE, said.to_payload())
     return {"opening": signed.to_json()}

@@ -72,7 +72,7 @@ def check_deals(fields: Fields) -> dict[str, Any]:
     card = (
         setting.card_of_dealer(index) if member is None else setting.roster.members[int(member) - 1]
     )
-    agreements = []
+    agreements, now = [], int(time.time())
     with session_on(job.token, job.pin, among=[card.body.kex]) as session:
         identity = identity_on(session, card)
         if member is not None:
@@ -90,10 +90,10 @@ def check_deals(fields: Fields) -> dict[str, Any]:
                     "code": error.code,
                     "reason": error.message,
                 }
-        said = agreement_of(outcome, role, index)
+        said = agreement_of(outcome, role, index, now)
         agreements.append(sign_file(identity, agreement.PAYLOAD_TYPE, said.to_payload()).to_json())
         if member is not None and job.dealer is not None and setting.previous is not None:
-            as_dealer = agreement_of(outcome, DEALER, job.dealer)
+            as_dealer = agreement_of(outcome, DEALER, job.dealer, now)
             old = identity_on(session, setting.card_of_dealer(job.dealer))
             agreements.append(
                 sign_file(old, agreement.PAYLOAD_TYPE, as_dealer.to_payload()).to_json()
@@ -138,6 +138,7 @@ def finish_ceremony(fields: Fields) -> dict[str, Any]:
             index=int(member),
             share_proof=bytes(proof),
             envelope_sha256=envelope_digest(envelope),
+            moment=int(time.time()),
         )
         acknowledgement = Acknowledgement(
             sign_file(identity, PAYLOAD_TYPE, said.to_payload()), envelope
@@ -237,6 +238,7 @@ def _complaint(outcome: Outcome, member: int, error: DealError) -> Complaint:
         dealer=error.dealer,
         code=error.code,
         deal=deal.digest,
+        moment=int(time.time()),
     )
 
 

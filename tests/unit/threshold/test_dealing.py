@@ -138,8 +138,8 @@ def test_index(index: int) -> None:
         dealing.share_for(index)  # type: ignore[arg-type]
 
 
-def test_a_label_is_a_sha256_of_nothing_else() -> None:
-    """A derived scalar is not the seed's digest or the seed itself."""
+def test_a_derived_scalar_is_no_plain_digest() -> None:
+    """HKDF, not SHA-256 of the seed."""
     seed = b"\x07" * 32
     with derive_scalar(SecretBytes(seed), b"x") as scalar:
         assert number_of(scalar) == hkdf(seed, b"x")

@@ -1,0 +1,261 @@
+"""The wiring of `signer ceremony join`, `next`, `status` and `verify`."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from signer.ceremony.board import Board
+from signer.ceremony.certificate import group_of
+from signer.ceremony.destruction import deletion_words
+from signer.ceremony.minutes import minutes_text
+from signer.ceremony.roster import Roster
+from signer.ceremony.setting import Setting
+from signer.ceremony.steps import ABORTED, DESTROY, Me, Step, abort_words
+from signer.cli import wiring
+from signer.cli.ceremony_words import board_json, roster_text, status_text
+from signer.cli.keying import KeyOptions
+from signer.cli.person import ask, say
+from signer.cli.printer import Printer, printable
+from signer.custody.ceremony_folder import POLICY, CeremonyFolder
+from signer.custody.ceremony_receipts import destroyed_of
+from signer.custody.ceremony_runner import KeyForDealing, Runner, active_group
+from signer.custody.ceremony_state import CeremonyState
+from signer.custody.desk import read_policy
+from signer.custody.jobs.sources import SecretSource
+from signer.custody.orders import terminal
+from signer.errors import CeremonyError, DeniedError, PolicyError
+from signer.files import read_file
+from signer.messages.card import MAX_BYTES as MAX_CARD_BYTES
+from signer.messages.card import Card, fingerprint
+from signer.policy.words import policy_text
+from signer.sealing.envelope import MAX_BYTES as MAX_ENVELOPE_BYTES
+
+_GROUPS_TYPED = 2  # of the eight that a fingerprint has
+
+
+def join(printer: Printer, *, folder: Path, state: Path, card: Path, typed: str | None) -> None:
+    """Do what `signer ceremony join` is asked."""
+    there = CeremonyFolder(folder)
+    setting = there.setting()
+    roster = setting.roster
+    now = int(time.time())
+    roster.require_open(now)
+    policy = read_policy(folder / POLICY)
+    if policy.digest != roster.policy_digest:
+        raise PolicyError("policy.json in the folder is not the policy that the roster names")
+    me = _who(setting, card)
+    text = f"{roster_text(setting, me)}\n\nThe policy\n\n{policy_text(policy)}"
+    if typed is not None:
+        _require_same(typed, roster)
+    else:
+        with terminal("a fingerprint", '--fingerprint "TEXT"') as tty:
+            say(tty, text)
+            say(tty, "Have another holder read the ceremony's fingerprint to you: not from here.")
+            answer = ask(tty, f"Its last {_GROUPS_TYPED} groups: ")
+        _require_same(answer, roster, last=_GROUPS_TYPED)
+    CeremonyState.of(state, roster).join(me, now)
+    printer.result(
+        {
+            "ceremony": roster.id.hex(),
+            "member": None if me.member is None else int(me.member),
+            "dealer": me.dealer,
+        },
+        f"joined {roster.fingerprint} as {_role_words(me)}\nnow: signer ceremony next",
+    )
+
+
+def take_next(
+    printer: Printer,
+    *,
+    folder: Path,
+    state: Path,
+    profile: str,
+    module: Path | None,
+    label: str | None,
+    serial: str | None,
+    pin: SecretSource | None,
+    envelope: Path | None,
+    journal: Path | None,
+    yes_destroy: bool,
+    **key_options: Any,
+) -> None:
+    """Do what `signer ceremony next` is asked."""
+    token = None
+    if label is not None or serial is not None:
+        token = wiring.token_choice(profile, module, label, serial)
+    old = None
+    if envelope is not None:
+        old = read_file(envelope, what="envelope", max_bytes=MAX_ENVELOPE_BYTES)
+    fields: dict[str, Any] = {
+        "folder": CeremonyFolder(folder),
+        "state": state,
+        "token": token,
+        "pin": pin,
+        "envelope": old,
+        "journal": journal,
+        "clock": lambda: int(time.time()),
+        "confirm": lambda step: _confirm(step, yes_destroy),
+    }
+    key = KeyOptions(**key_options)
+    if key.given:
+        key.require_one_source()
+        with key.opened() as (source, terminals):
+            step, new = Runner(**fields, key=KeyForDealing(source, terminals)).run()
+            after = Runner(**fields).look()
+    else:
+        runner = Runner(**fields)
+        step, new = runner.run()
+        after = runner.look()
+    _print_step(printer, step, after, new)
+    if after.name == ABORTED:
+        raise CeremonyError(after.words.removeprefix("this ceremony is over: "), code="E_ABORTED")
+
+
+def status(printer: Printer, *, folder: Path, state: Path | None) -> None:
+    """Do what `signer ceremony status` is asked."""
+    there = CeremonyFolder(folder)
+    setting = there.setting()
+    now = int(time.time())
+    board = there.board(setting, now)
+    active = active_group(there, setting)
+    gone = destroyed_of(there, board)
+    mine = None
+    if state is not None:
+        runner = Runner(folder=there, state=state, clock=lambda: int(time.time()))
+        mine = runner.look()
+    printer.result(board_json(board, active, gone, mine), status_text(board, active, gone, mine))
+
+
+def verify(printer: Printer, *, folder: Path) -> None:
+    """Do what `signer ceremony verify` is asked.
+
+    Raises:
+        CeremonyError: it did not succeed, or a file does not hold.
+    """
+    there = CeremonyFolder(folder)
+    setting = there.setting()
+    board = there.board(setting, int(time.time()))
+    active = active_group(there, setting)
+    _require_same_results(there, board)
+    gone = destroyed_of(there, board)
+    text = minutes_text(board, active)
+    if setting.previous is not None:
+        text += "\n" + deletion_words(setting.previous, gone)
+    value = board_json(board, active, gone, None)
+    if board.aborted:
+        printer.result({**value, "verified": False}, text)
+        raise CeremonyError(abort_words(board), code="E_ABORTED")
+    if board.problems:
+        printer.result({**value, "verified": False}, text)
+        first = board.problems[0]
+        raise CeremonyError(f"{first.file}: {first.message}", code=first.code)
+    printer.result({**value, "verified": board.certified}, text)
+    if not board.certified:
+        raise CeremonyError("the ceremony has not succeeded yet", code="E_CEREMONY")
+
+
+def _require_same_results(there: CeremonyFolder, board: Board) -> None:
+    """Refuse a certificate or group file in the folder that the other files do not come to.
+
+    Raises:
+        SignerError: they contradict each other.
+    """
+    from signer.ceremony.certificate import MAX_BYTES, Certificate, certificate_digest
+    from signer.custody.ceremony_folder import CERTIFICATE, GROUP, PENDING
+    from signer.messages.group_file import MAX_BYTES as MAX_GROUP_BYTES
+    from signer.messages.group_file import GroupFile
+
+    raw = there.read(CERTIFICATE, MAX_BYTES)
+    if raw is not None:
+        outcome = Certificate.parse(raw, CERTIFICATE).outcome(board.setting.previous)
+        if outcome.setting.roster.id != board.setting.roster.id or (
+            board.outcome is not None
+            and certificate_digest(outcome) != certificate_digest(board.outcome)
+        ):
+            raise CeremonyError(
+                f"{CERTIFICATE} is of other deals than those in the folder", code="E_TRANSCRIPT"
+            )
+    for name in (PENDING, GROUP):
+        data = there.read(name, MAX_GROUP_BYTES)
+        if data is None or board.outcome is None:
+            continue
+        group, made = GroupFile.parse(data, name), group_of(board.outcome)
+        if (group.certificate, group.vector, group.cards) != (
+            made.certificate,
+            made.vector,
+            made.cards,
+        ):
+            raise CeremonyError(f"{name} is not of this ceremony", code="E_TRANSCRIPT")
+
+
+def _who(setting: Setting, path: Path) -> Me:
+    raw = read_file(path, what="card", max_bytes=MAX_CARD_BYTES)
+    card = Card.parse_file(raw, f"card {str(path)!r}")
+    me = Me(setting.roster.member_of(card.body.id_sign), setting.dealer_of(card.body.id_sign))
+    if me == (None, None):
+        raise CeremonyError(
+            f"{card.body.name} takes no part in this ceremony: his card is not in the roster",
+            hint="ask who made the roster; your card must be one of those it was made from",
+            code="E_ROSTER",
+        )
+    if me.member is not None:
+        there = setting.roster.members[me.member - 1]
+        if there.digest != card.digest:
+            raise CeremonyError(
+                f"the roster has another card of {card.body.name} than this one",
+                hint="each ceremony needs a card with a fresh key; compare the two",
+                code="E_ROSTER",
+            )
+    return me
+
+
+def _require_same(typed: str, roster: Roster, last: int | None = None) -> None:
+    """Refuse what is not the fingerprint, or its last groups.
+
+    Raises:
+        DeniedError: E_CONFIRM.
+    """
+    groups = fingerprint(roster.id).split()
+    expected = groups if last is None else groups[-last:]
+    plain = typed.lower().replace("rehearsal", " ").replace(" ", "")
+    if plain != "".join(expected):
+        raise DeniedError(
+            "that is not this ceremony's fingerprint; you have not joined",
+            hint="if it was read to you like that, somebody shows you another roster: stop",
+            code="E_CONFIRM",
+        )
+
+
+def _confirm(step: Step, yes_destroy: bool) -> None:
+    if step.name != DESTROY or yes_destroy:
+        return
+    with terminal("a confirmation", "--yes-destroy") as tty:
+        say(tty, "The key that opens your old share is destroyed on the token. For ever.")
+        if ask(tty, "Type destroy: ") != "destroy":
+            raise DeniedError("nothing was destroyed", code="E_CONFIRM")
+
+
+def _print_step(printer: Printer, step: Step, after: Step, new: list[str]) -> None:
+    done = step if step.name != after.name else None
+    lines = []
+    if done is not None:
+        lines.append(f"done    {done.words}")
+    lines += [f"new     {name}" for name in new]
+    lines.append(f"now     {after.words}")
+    value = {
+        "done": None if done is None else done.name,
+        "new_files": new,
+        "next": after.name,
+        "waits_for": list(after.waits_for),
+        "words": after.words,
+    }
+    printer.result(value, "\n".join(printable(line) for line in lines))
+
+
+def _role_words(me: Me) -> str:
+    words = []
+    if me.member is not None:
+        words.append(f"member {int(me.member)}")
+    if me.dealer is not None and me.dealer != me.member:
+        words.append("the dealer" if me.dealer == 0 else f"dealer {me.dealer}")
+    return " and ".join(words)
