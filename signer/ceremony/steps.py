@@ -110,8 +110,7 @@ def _after_deals(
         return Step(
             ACTIVATE,
             "all have acknowledged. Start the agents with the new group file and let them sign "
-            "once, together: `signer drill run --activate`; put its certificate into the folder "
-            "as drill.json and run `next` again",
+            "once, together: `signer drill run --activate --out` this folder; then run `next` again",
         )
     if reshare and me.dealer is not None and not memory.destroyed:
         return Step(DESTROY, "destroy the key that opens your old share")

@@ -17,18 +17,19 @@ from signer.ceremony.setting import Setting
 from signer.errors import InputError, OutputError
 from signer.files import read_file, write_new
 from signer.messages.bindings import MAX_BYTES as MAX_BINDINGS_BYTES
+from signer.messages.drill_certificate import MAX_BYTES as MAX_DRILL_BYTES
 from signer.messages.group_file import MAX_BYTES as MAX_GROUP_BYTES
 from signer.messages.group_file import GroupFile
 
 ROSTER, PREVIOUS, POLICY = "roster.json", "previous.json", "policy.json"
-CERTIFICATE, PENDING, GROUP, DRILL = (
-    "certificate.json", "group-pending.json", "group.json", "drill.json",
-)  # fmt: skip
+CERTIFICATE, PENDING, GROUP = "certificate.json", "group-pending.json", "group.json"
 _PARTICIPANTS = re.compile(
     r"(deal|bindings|agree|ack|complaint|opening|destroyed)-[a-z0-9-]+\.json"
 )
+_DRILLS = re.compile(r"drill[A-Za-z0-9-]*\.json")
 _MAX_FILES = 2000
 _MAX_FILE_BYTES = 256 * 1024
+_MAX_DRILLS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,14 @@ class CeremonyFolder:
         """Return one of the ceremony's own files, or None if it is not there."""
         path = self.path / name
         return read_file(path, what=name, max_bytes=most) if path.exists() else None
+
+    def drills(self) -> list[bytes]:
+        """Return what `signer drill run --activate` may have left here."""
+        names = sorted(entry.name for entry in self.path.iterdir() if _DRILLS.fullmatch(entry.name))
+        return [
+            read_file(self.path / name, what="drill", max_bytes=MAX_DRILL_BYTES)
+            for name in names[:_MAX_DRILLS]
+        ]
 
     def add(self, name: str, data: bytes) -> str | None:
         """Put a file there, under another name if that one is taken; return the name if it was new.

@@ -19,7 +19,7 @@ from signer.ceremony.certificate import assemble, group_of
 from signer.ceremony.setting import Setting
 from signer.ceremony.steps import Me, Step, next_step
 from signer.custody import ceremony_state as kept
-from signer.custody.ceremony_folder import CERTIFICATE, DRILL, GROUP, PENDING, CeremonyFolder
+from signer.custody.ceremony_folder import CERTIFICATE, GROUP, PENDING, CeremonyFolder
 from signer.custody.ceremony_state import CeremonyState, file_name
 from signer.custody.custodian import module_environment
 from signer.custody.jobs import Job
@@ -34,9 +34,8 @@ from signer.custody.jobs.key_source import KeySource
 from signer.custody.jobs.sources import SecretSource, TokenChoice
 from signer.custody.orders import pin_source, state_bindings
 from signer.custody.worker_process import run_worker
-from signer.errors import CeremonyError, UsageError
+from signer.errors import CeremonyError, InputError, UsageError
 from signer.messages.activation import activation_from_drill
-from signer.messages.drill_certificate import MAX_BYTES as MAX_DRILL_BYTES
 from signer.messages.drill_certificate import DrillCertificate
 from signer.messages.group_file import GroupFile
 from signer.strict import Fields, canonical
@@ -255,11 +254,10 @@ class Runner:
             pending = group_of(board.outcome)
             if not (self.folder.path / PENDING).exists():
                 new.append(self.folder.add(PENDING, pending.to_bytes()))
-            drill = self.folder.read(DRILL, MAX_DRILL_BYTES)
-            if drill is not None and not (self.folder.path / GROUP).exists():
-                new.append(
-                    self.folder.add(GROUP, activated(pending, drill, self.clock()).to_bytes())
-                )
+            if not (self.folder.path / GROUP).exists():
+                group = activated(pending, self.folder.drills(), self.clock())
+                if group is not None:
+                    new.append(self.folder.add(GROUP, group.to_bytes()))
         return [name for name in new if name is not None]
 
     def _order(
@@ -285,16 +283,15 @@ def active_group(folder: CeremonyFolder, setting: Setting) -> GroupFile | None:
     return group if group.active and group.epoch == setting.roster.epoch else None
 
 
-def activated(pending: GroupFile, drill: bytes, now: int) -> GroupFile:
-    """Return the group file with the signature that its holders made together.
-
-    Raises:
-        InputError: the drill was not made to activate this group, or by too few.
-    """
-    from dataclasses import replace
-
-    certificate = DrillCertificate.parse(drill, pending, now, DRILL)
-    return replace(pending, activation=activation_from_drill(pending, certificate))
+def activated(pending: GroupFile, drills: Sequence[bytes], now: int) -> GroupFile | None:
+    """Return the group file with the signature that its holders made together, if they did."""
+    for raw in drills:
+        try:
+            drill = DrillCertificate.parse(raw, pending, now, "drill")
+            return pending.activated(activation_from_drill(pending, drill))
+        except InputError:
+            continue  # another drill, or one that too few have answered
+    return None
 
 
 def _outgoing(desk: CeremonyState, me: Me) -> Mapping[str, bytes]:
