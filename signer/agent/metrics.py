@@ -18,6 +18,7 @@ RESULTS = ("signed", "partly", "denied", "waiting", "refused", "failed")
 TOKEN_STATES = ("absent", "present", "locked", "ready", "busy", "unknown")
 MAX_CODES = 100  # different ones; later ones count as OTHER_CODE
 OTHER_CODE = "OTHER"
+JOURNAL_STATES = ("verified", "unverified", "behind")
 
 _SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _CODE = re.compile(r"[A-Z][A-Z0-9_]{0,39}\Z")
@@ -75,6 +76,7 @@ class Readings:
     token_state: str  # one of TOKEN_STATES
     seconds_since_last_drill: float | None = None  # None: never
     journal_sequence: int = 0
+    journal_state: str = "unverified"  # one of JOURNAL_STATES
     tickets_waiting: int = 0
     info: Labels = field(default_factory=dict)
 
@@ -152,6 +154,9 @@ class Metrics:
         states: list[Sample] = [
             ("", {"state": state}, state == now.token_state) for state in TOKEN_STATES
         ]
+        journal: list[Sample] = [
+            ("", {"state": state}, state == now.journal_state) for state in JOURNAL_STATES
+        ]
         drill = now.seconds_since_last_drill
         return "".join(
             (
@@ -166,6 +171,7 @@ class Metrics:
                 _family("token_state", "gauge", states),
                 _one("seconds_since_last_drill", "gauge", math.nan if drill is None else drill),
                 _one("journal_sequence", "gauge", now.journal_sequence),
+                _family("journal_state", "gauge", journal),
                 _one("tickets_waiting", "gauge", now.tickets_waiting),
                 _family("info", "gauge", [("", now.info, 1)]),
             )
@@ -192,6 +198,7 @@ HELP = {
     "token_state": "1 for the state that the token is in.",
     "seconds_since_last_drill": "Age of the last drill, NaN if there was none.",
     "journal_sequence": "Number of records in the journal.",
+    "journal_state": "1 for what is known of the journal; behind: a later one exists.",
     "tickets_waiting": "Requests that wait for a person.",
     "info": "Which share this agent serves; always 1.",
 }

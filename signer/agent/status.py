@@ -34,7 +34,7 @@ def status_of(
             "sequence": journal.sequence,
             "head": journal.head.hex(),
             "anchor": custodian.token.profile.journal_anchor,
-            "state": "verified" if journal.verified else "unverified",
+            "state": journal.state,
         },
         "token": {
             "profile": custodian.token.profile.name,
@@ -65,6 +65,7 @@ def readings_of(custodian: Custodian, token: TokenState, *, waiting: int) -> Rea
             None if drilled is None else max(custodian.clock() - drilled, 0.0)
         ),
         journal_sequence=journal.sequence,
+        journal_state=journal.state,
         tickets_waiting=waiting,
         info={
             "version": __version__,

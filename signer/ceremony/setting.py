@@ -85,6 +85,12 @@ class Setting:
                 return dealer
         return None
 
+    def old_of(self, id_sign: bytes) -> int | None:
+        """Return the share that whoever has this identity key had before a reshare."""
+        if self.previous is None or id_sign not in self.previous.id_signs:
+            return None
+        return self.previous.id_signs.index(id_sign) + 1
+
     def name_of(self, dealer: int) -> str:
         """Return what people call the dealer."""
         name = self.card_of_dealer(dealer).body.name

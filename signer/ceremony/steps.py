@@ -31,6 +31,7 @@ class Me(NamedTuple):
 
     member: ShareIndex | None  # his new share
     dealer: int | None  # 0 for the dealer of a split
+    old: int | None = None  # the share that he had before a reshare
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,9 +111,9 @@ def _after_deals(
         return Step(
             ACTIVATE,
             "all have acknowledged. Start the agents with the new group file and let them sign "
-            "once, together: `signer drill run --activate --out` this folder; then run `next` again",
+            "once, together: `signer drill run --activate --out` this folder; then run `next`",
         )
-    if reshare and me.dealer is not None and not memory.destroyed:
+    if me.old is not None and not memory.destroyed:
         return Step(DESTROY, "destroy the key that opens your old share")
     return Step(DONE, "nothing is left to do here")
 

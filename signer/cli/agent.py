@@ -86,7 +86,14 @@ def _origin_words(document: Mapping[str, Any]) -> str:
 def _state_words(answer: "AgentStatus") -> str:
     if answer.document.get("active") is False:
         return "NOT ACTIVE: it drills, and signs nothing until the ceremony has ended"
+    if _is_behind(answer.document):
+        return "REFUSING: it signs nothing until the newest journal is put back"
     return "signing" if answer.busy else "ready"
+
+
+def _is_behind(document: Mapping[str, Any]) -> bool:
+    journal = document.get("journal")
+    return isinstance(journal, Mapping) and journal.get("state") == "behind"
 
 
 def _journal_words(document: Mapping[str, Any]) -> str:
@@ -98,13 +105,16 @@ def _journal_words(document: Mapping[str, Any]) -> str:
         fields = Fields(document.get("journal"), "journal")
         sequence = fields.integer("sequence", low=0, high=2**53 - 1)
         anchor = fields.choice("anchor", ("token", "host", "none"))
-        state = fields.choice("state", ("verified", "unverified"))
+        state = fields.choice("state", ("verified", "unverified", "behind"))
     except SchemaError:
         return "unknown"
     words = {
         "verified": "held against its anchor since the start",
         "unverified": "UNVERIFIED until the first signature",
+        "behind": "BEHIND: a later one is known (E_ROLLBACK, docs/journal.md)",
     }
+    if (anchor, state) == ("none", "unverified"):
+        words[state] = "UNVERIFIED: only witnesses tell of a later one"
     return f"{sequence} records, anchor: {anchor}; {words[state]}"
 
 

@@ -191,8 +191,9 @@ def _require_same_results(there: CeremonyFolder, board: Board) -> None:
 def _who(setting: Setting, path: Path) -> Me:
     raw = read_file(path, what="card", max_bytes=MAX_CARD_BYTES)
     card = Card.parse_file(raw, f"card {str(path)!r}")
-    me = Me(setting.roster.member_of(card.body.id_sign), setting.dealer_of(card.body.id_sign))
-    if me == (None, None):
+    key = card.body.id_sign
+    me = Me(setting.roster.member_of(key), setting.dealer_of(key), setting.old_of(key))
+    if me == Me(None, None, None):
         raise CeremonyError(
             f"{card.body.name} takes no part in this ceremony: his card is not in the roster",
             hint="ask who made the roster; your card must be one of those it was made from",
@@ -258,4 +259,6 @@ def _role_words(me: Me) -> str:
         words.append(f"member {int(me.member)}")
     if me.dealer is not None and me.dealer != me.member:
         words.append("the dealer" if me.dealer == 0 else f"dealer {me.dealer}")
+    if me.old is not None and me.dealer is None:
+        words.append(f"holder of the old share {me.old}")
     return " and ".join(words)

@@ -176,7 +176,7 @@ def _stage(board: Board, active: GroupFile | None) -> str:
 def _difference(setting: Setting, terms: ReshareTerms) -> list[str]:
     """Return what a reshare changes: who is in, who is out, t, n."""
     old, roster = setting.old, setting.roster
-    before = {card.body.id_sign: card.body.name for card in old.cards}
+    before = {card.body.id_sign: card.body.name for card in old.current_cards}
     after = {card.body.id_sign: card.body.name for card in roster.members}
     went = [name for key, name in before.items() if key not in after]
     came = [name for key, name in after.items() if key not in before]

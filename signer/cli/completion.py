@@ -18,15 +18,17 @@ _HELP = """Print the completion script for SHELL: put it where that shell looks.
 
 
 @click.command(name="completion", help=_HELP)
-@click.argument("shell", type=click.Choice(SHELLS))
+@click.argument("shell", type=click.Choice(SHELLS), required=False)
 @json_option
 @click.pass_context
-def command(context: click.Context, shell: str) -> None:
+def command(context: click.Context, shell: str | None) -> None:
     """Print the completion script for SHELL."""
     from click.shell_completion import get_completion_class
 
-    from signer.errors import SignerError
+    from signer.errors import SignerError, UsageError
 
+    if shell is None:
+        raise UsageError(f"name the shell: {', '.join(SHELLS)}", hint="see signer completion --help")
     kind = get_completion_class(shell)
     if kind is None:
         raise SignerError(f"this click knows no completion for {shell}")

@@ -95,7 +95,7 @@ def group_text(group: Any) -> str:
             ("SHARE", "HOLDER", "PROFILE", "CARD"),
             [
                 (index, card.body.name, card.body.profile, fingerprint(card.digest))
-                for index, card in enumerate(group.cards, start=1)
+                for index, card in enumerate(group.current_cards, start=1)
             ],
         ),
     ]
@@ -137,6 +137,6 @@ def _summary(group: Any) -> dict[str, Any]:
         "current_policy_digest": group.current_policy_digest.hex(),
         "amendments": group.amendment_number,
         "holders": [
-            {"index": index, "name": card.body.name} for index, card in enumerate(group.cards, 1)
+            {"index": index, "name": card.body.name} for index, card in enumerate(group.current_cards, 1)
         ],
     }

@@ -90,8 +90,11 @@ def export(
     """
     from signer.cli.journaling import Place, export_backup, export_bindings
     from signer.cli.wiring import token_choice
+    from signer.errors import UsageError
 
     place = Place.find(state, config)
+    if not bindings and (pin is not None or any((module, label, serial))):
+        raise UsageError("a backup needs no token; --token and PIN options go with --bindings")
     if bindings:
         export_bindings(printer, place, token_choice(profile, module, label, serial), pin, out)
     else:
@@ -116,7 +119,8 @@ def import_(
 ) -> None:
     """Put a backup back, or take over other holders' bindings. The agent must be stopped.
 
-    A backup goes only where there is no journal, or one that it continues; nothing is forgotten.
+    A backup goes where there is no journal, one that it continues, or one whose other records can
+    be set aside because nothing of them ever left; nothing is forgotten. See docs/journal.md.
     With --bindings: the statements of at least n - t + 1 other holders.
     """
     from signer.cli.journaling import Place, import_backup, import_bindings

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from signer.cli.options import PATH, out_file_option
-from signer.cli.printer import Printer, json_option
+from signer.cli.printer import Printer, json_option, printable
 
 _KINDS = ("bls_to_execution_change", "voluntary_exit", "deposit")  # as in messages.items
 
@@ -61,7 +61,7 @@ def new(printer: Printer, /, **options: Any) -> None:
             "expires": request.expires,
         },
         f"request for {count} item{'s' if count > 1 else ''} of kind {request.kind} "
-        f"written to {out}\nrequest {fingerprint(request.digest)}",
+        f"written to {printable(str(out))}\nrequest {fingerprint(request.digest)}",
     )
 
 

@@ -222,7 +222,7 @@ class Runner:
                 pin=pin,
                 certificate=text,
                 previous=_text(old.to_bytes()),
-                index=_index(me.dealer),
+                index=_index(me.old),
                 acknowledgements=tuple(
                     (index, _text(file.to_bytes()))
                     for index, file in sorted(board.acknowledgements.items())
@@ -301,11 +301,12 @@ def _outgoing(desk: CeremonyState, me: Me) -> Mapping[str, bytes]:
         dealt = desk.dealt()
         if dealt is not None:
             files[file_name("deal", me.dealer)] = canonical(dealt["deal"]) + b"\n"
-        for kind, name in (("bindings", kept.BINDINGS), ("destroyed", kept.RECEIPT)):
-            if (data := desk.get(name)) is not None:
-                files[file_name(kind, me.dealer)] = data
+        if (data := desk.get(kept.BINDINGS)) is not None:
+            files[file_name("bindings", me.dealer)] = data
         for path in sorted(desk.path.glob("opening-*.json")):
             files[path.name] = desk.get(path.name) or b""
+    if me.old is not None and (data := desk.get(kept.RECEIPT)) is not None:
+        files[file_name("destroyed", me.old)] = data
     agreements = [canonical(value) + b"\n" for value in desk.agreements()]
     if me.member is not None:
         if (data := desk.get(kept.ACKNOWLEDGEMENT)) is not None:

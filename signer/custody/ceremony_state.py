@@ -60,6 +60,7 @@ class CeremonyState:
             "kex": self._kex(me),
             "member": None if me.member is None else int(me.member),
             "dealer": me.dealer,
+            "old": me.old,
             "moment": moment,
         }
         self.keep(_JOINED, canonical(value) + b"\n")
@@ -83,9 +84,9 @@ class CeremonyState:
         if fields.hex_bytes("ceremony", 32) != self.roster.id:
             raise CeremonyError("the state folder is of another ceremony", code="E_CEREMONY_STATE")
         fields.take("nonce"), fields.take("kex"), fields.take("moment")
-        member, dealer = (_optional(fields, name) for name in ("member", "dealer"))
+        member, dealer, old = (_optional(fields, name) for name in ("member", "dealer", "old"))
         fields.done()
-        return Me(None if member is None else ShareIndex(member), dealer)
+        return Me(None if member is None else ShareIndex(member), dealer, old)
 
     def memory(self) -> Memory:
         """Return what was done so far."""

@@ -96,7 +96,7 @@ class Custodian:
             policy,
             now=now,
             asker=asker,
-            not_before=self.journal.last_time,
+            not_before=self.journal.last_intent or 0,
         )
         if self.journal.was_denied(request.digest) is not None:
             raise DeniedError("the holder said no to this request", code="E_DENIED")
@@ -165,7 +165,11 @@ class Custodian:
             return self._reply(request, work.partials, review.denied, work.witness)
 
     def record_denial(self, request: SignRequest, asker: int | None, code: str) -> None:
-        """Remember for ever that a person said no to `request`."""
+        """Remember for ever that a person said no to `request`.
+
+        Raises:
+            JournalError: it could not be recorded; E_ROLLBACK, a later journal is known.
+        """
         with self._one_at_a_time:
             self.journal.denied(request.digest, asker, code)
 
@@ -205,12 +209,14 @@ class Custodian:
         Raises:
             DeniedError: the order is not for this group, or not now.
             PinError, TokenError: as for `sign`.
-            JournalError: it could not be recorded. The report does not leave.
+            JournalError: E_ROLLBACK, a later journal is known: nothing was unsealed; or it could
+                not be recorded. The report does not leave.
             SignerError: the worker's trouble; E_SHARE is a share that is of no use.
         """
         with self._one_at_a_time:
             now = int(self.clock())
             require_open(order, self.desk.group, now)
+            self.journal.require_newest()
             source = self._pin(pin)
             self._require_token(source)
             job = drill_job(self.desk, self.journal, self.token, source, order, now)

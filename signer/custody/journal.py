@@ -54,7 +54,9 @@ class Journal(JournalState):
         self._file = file
         self._id_sign = id_sign
         self._clock = clock
-        self._behind: JournalError | None = None  # once it is known that a later journal exists
+        # What was said, once it is known that a later journal exists. Never the error itself: one
+        # that is raised again and again keeps all alive that it ever passed through.
+        self._behind: tuple[str, str, str] | None = None  # message, hint, code
         self._host_anchor: HostAnchor | None = None
         self.verified = False  # whether it was held against an anchor since it was opened
 
@@ -135,27 +137,40 @@ class Journal(JournalState):
                 code="E_JOURNAL_EMPTY",
             )
 
-    def found_behind(self, error: JournalError) -> None:
-        """Remember that a later journal exists: nothing is written to this one any more."""
-        self._behind = error
-
-    def _require_newest(self) -> None:
+    @property
+    def state(self) -> str:
+        """`behind`: a later journal is known; `verified` against its anchor; or `unverified`."""
         if self._behind is not None:
-            raise self._behind
+            return "behind"
+        return "verified" if self.verified else "unverified"
+
+    def found_behind(self, error: JournalError) -> None:
+        """Remember that a later journal exists: nothing is decided with this one any more."""
+        self._behind = error.message, error.hint, error.code
+
+    def require_newest(self) -> None:
+        """Refuse if a later journal is known.
+
+        Raises:
+            JournalError: E_ROLLBACK.
+        """
+        if self._behind is not None:
+            message, hint, code = self._behind
+            raise JournalError(message, hint=hint, code=code)
 
     def require_not_behind(self, witnesses: Sequence[SignedFile]) -> int:
         """Refuse if a witness of this very share tells of a later or another journal.
 
-        Returns how many witnesses were not of this share, or not signed by it: they say nothing.
+        Returns how many witnesses say nothing, as `require_witnessed` does.
 
         Raises:
             JournalError: E_ROLLBACK; from then on nothing is signed any more.
         """
-        self._require_newest()
+        self.require_newest()
         try:
             return self.require_witnessed(witnesses, self._id_sign)
         except JournalError as error:
-            self._behind = error
+            self.found_behind(error)
             raise
 
     def _follow(self, group: GroupFile) -> None:
@@ -212,7 +227,7 @@ class Journal(JournalState):
             JournalError: it could not be made durable, so nothing may be unsealed; or an item
                 contradicts a binding, which `policy` should have refused.
         """
-        self._require_newest()
+        self.require_newest()
         self.require_history()
         self.require_bindable(items)
         new = [
@@ -248,7 +263,12 @@ class Journal(JournalState):
             partials: what leaves.
             anchored_on: SHA-256 of the serial of the token that holds the INTENT's head.
             unsealed_milliseconds: how long the share was in the worker's memory.
+
+        Raises:
+            JournalError: it could not be made durable, or a later journal is known by now. Nothing
+                may leave.
         """
+        self.require_newest()
         body = {
             "intent": intent,
             "count": len(partials),
@@ -263,11 +283,21 @@ class Journal(JournalState):
         self._append("FAILED", {"intent": intent, "code": code})
 
     def denied(self, request_digest: bytes, asker: int | None, code: str) -> None:
-        """Record that a person refused a request."""
+        """Record that a person refused a request.
+
+        Raises:
+            JournalError: E_ROLLBACK, or it could not be written.
+        """
+        self.require_newest()
         self._append("DENIED", {"request": request_digest.hex(), "uid": asker, "code": code})
 
     def drilled(self, moment: int, device: bytes) -> None:
-        """Record a drill on the device whose serial has the SHA-256 `device`."""
+        """Record a drill on the device whose serial has the SHA-256 `device`.
+
+        Raises:
+            JournalError: E_ROLLBACK, or it could not be written.
+        """
+        self.require_newest()
         self._append("DRILLED", {"moment": moment, "device": device.hex()})
 
     def imported(

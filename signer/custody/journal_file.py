@@ -147,11 +147,12 @@ def read_whole_lines(path: Path, take: Callable[[bytes, int], object]) -> int:
     Returns the size of what was given. An unfinished last line is left out: it is not durable yet.
 
     Raises:
-        JournalError: it cannot be read, or has a line without an end.
+        JournalError: it is no regular file, cannot be read, or has a line without an end.
     """
     size = 0
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_open_at_once) as file:
+            _require_regular(file.fileno(), path)
             for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES), b""), 1):
                 if not line.endswith(b"\n"):
                     if len(line) == MAX_LINE_BYTES:
@@ -162,6 +163,20 @@ def read_whole_lines(path: Path, take: Callable[[bytes, int], object]) -> int:
     except OSError as error:
         raise JournalError(f"cannot read the journal {str(path)!r}: {reason(error)}") from None
     return size
+
+
+def unfinished_line(path: Path, size: int) -> bytes:
+    """Return what stands after the first `size` bytes, those that `read_whole_lines` gave.
+
+    Raises:
+        JournalError: it cannot be read.
+    """
+    try:
+        with open(path, "rb", opener=_open_at_once) as file:
+            file.seek(size)
+            return file.read(MAX_LINE_BYTES)
+    except OSError as error:
+        raise JournalError(f"cannot read the journal {str(path)!r}: {reason(error)}") from None
 
 
 def reason(error: OSError) -> str:
@@ -175,6 +190,16 @@ def _write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting for whoever writes into a FIFO."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _require_regular(descriptor: int, path: Path) -> None:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise JournalError(f"the journal {str(path)!r} is not a regular file")
+
+
 def _open_locked(path: Path) -> int:
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
@@ -183,8 +208,7 @@ def _open_locked(path: Path) -> int:
         raise JournalError(f"cannot open the journal {str(path)!r}: {reason(error)}") from None
     try:
         status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise JournalError(f"the journal {str(path)!r} is not a regular file")
+        _require_regular(descriptor, path)
         if status.st_uid != os.geteuid() or status.st_mode & 0o077:
             raise JournalError(
                 f"the journal {str(path)!r} is open to other users", hint=f"chmod 600 {path}"

@@ -46,6 +46,8 @@ class JournalState:
         self.head = START
         self.opened = 0  # Unix seconds of the first record
         self.last_time = 0
+        self.last_intent: int | None = None  # what the clock said at the latest INTENT
+        self.last_import: int | None = None  # and when bindings were last taken over
         self.last_drill: int | None = None
         self.epoch = 0  # of the newest shares that it was opened for
         self.policy: tuple[int, bytes] | None = None  # of that epoch: amendment number, digest
@@ -129,7 +131,11 @@ class JournalState:
     def require_witnessed(self, witnesses: Sequence[SignedFile], id_sign: bytes) -> int:
         """Refuse a journal of which the key at `id_sign`, its holder's, has said more.
 
-        Returns how many witnesses are not of this share, or not signed by it: they say nothing.
+        A witness that was made before bindings were taken over, and is not of this journal, is of
+        the one that was lost; but one of a later epoch of the shares counts even so.
+
+        Returns how many witnesses are not of this share, not signed by it, or of a journal that it
+        lost: they say nothing.
 
         Raises:
             JournalError: E_ROLLBACK.
@@ -144,7 +150,11 @@ class JournalState:
                 owner.get("index"),
             ):
                 ignored += 1
-            elif self.head_at(witness.sequence) != witness.head:
+            elif self.head_at(witness.sequence) == witness.head:
+                continue
+            elif witness.moment < (self.last_import or 0) and witness.epoch <= self.epoch:
+                ignored += 1
+            else:
                 known = f"a reply of this share names record {witness.sequence}"
                 raise rolled_back(known, self.sequence - 1)
         return ignored
@@ -156,7 +166,7 @@ class JournalState:
             JournalError: it is damaged, does not follow, or is another share's.
         """
         try:
-            record = Record.parse(line, f"{self.what}, line {number}")
+            record = Record.parse(line, "the record")
             if record.sequence != self.sequence or record.previous != self.head:
                 raise damaged(self.what, number, "it does not follow the line before it")
             if record.moment < self.last_time:
@@ -170,11 +180,16 @@ class JournalState:
         """Take in one record whose place in the chain was looked at."""
         if (kind == "OPENED") != (self.sequence == 0):
             raise SchemaError(f"{body.what}: {kind} in this place")
+        clock = moment
         if body.has("clock"):  # what the clock said where it had gone back
-            body.integer("clock", low=0, high=moment)
+            clock = body.integer("clock", low=0, high=moment)
         self._body_of[kind](body, moment)
         body.done()
         self.last_time = moment
+        if kind == "INTENT":
+            self.last_intent = max(clock, self.last_intent or 0)
+        elif kind == "IMPORTED":
+            self.last_import = max(clock, self.last_import or 0)
         self.head = head
         self._heads += head
 

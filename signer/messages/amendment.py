@@ -95,6 +95,16 @@ class Chain:
     epoch: int
     first_policy_digest: bytes
     holders: tuple[bytes, ...]  # identity keys, 65-byte points, of holder 1, 2, … n
+    # After so many amendments these are the keys, where shares were repaired; ascending.
+    changes: tuple[tuple[int, tuple[bytes, ...]], ...] = ()
+
+    def holders_of(self, number: int) -> tuple[bytes, ...]:
+        """Return the identity keys that must sign amendment `number`."""
+        found = self.holders
+        for amendments, holders in self.changes:
+            if amendments < number:
+                found = holders
+        return found
 
     def parse(self, values: Sequence[Any], what: str = "amendments") -> tuple[Amendment, ...]:
         """Verify a whole chain, from the first amendment on.
@@ -129,7 +139,9 @@ class Chain:
         """
         of_key = {signature.key_id: signature for signature in signatures}
         ordered = tuple(
-            of_key[key_id] for point in self.holders if (key_id := key_id_of(point)) in of_key
+            of_key[key_id]
+            for point in self.holders_of(body.number)
+            if (key_id := key_id_of(point)) in of_key
         )
         if len(signatures) != len(ordered):
             raise PolicyError("amendment: a signature is not a holder's, or one stands twice")
@@ -162,7 +174,7 @@ class Chain:
         if body.to_payload() != signed.payload:
             raise PolicyError(f"{what}: what was signed is not in canonical form")
         self.require_next(chain, body, what)
-        if not signed.signed_by_each(self.holders):
+        if not signed.signed_by_each(self.holders_of(body.number)):
             raise PolicyError(
                 f"{what} has no good signature of each of the {len(self.holders)} holders",
                 hint="a policy changes when every holder has signed it: signer policy sign",

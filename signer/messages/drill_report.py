@@ -218,6 +218,6 @@ def require_own_devices(
             raise refuse("one device stands in it twice")
     if (devices[0].kex, devices[0].serial_sha256) != (card.body.kex, card.body.serial_sha256):
         raise refuse("its primary is not the token of the holder's card")
-    theirs = {other.body.kex for other in group.cards}
+    theirs = {other.body.kex for other in (*group.cards, *group.current_cards)}
     if any(device.kex in theirs for device in devices[1:]):
         raise refuse("a spare's key is the one of a card in the group file")

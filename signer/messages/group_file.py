@@ -7,6 +7,9 @@ it (`signer share verify`); where it came from a ceremony, it names the certific
 
 It names the first policy, by digest, and carries every amendment since, each signed by all.
 
+`cards` are those of the ceremony, which the envelopes are bound to; where a share was repaired, a
+replacement signed by t holders puts another card in the place of one (`current_cards`).
+
 A group with a certificate is active once it carries an activation (`signer.messages.activation`);
 before, agents drill for it and sign nothing else.
 """
@@ -23,6 +26,7 @@ from signer.messages.card import Card, fingerprint
 from signer.messages.credentials import bls_credentials
 from signer.messages.group_id import MAX_EPOCH, ROLES, group_id_of, holders_digest
 from signer.messages.networks import Network
+from signer.messages.replacement import MAX_REPLACEMENTS, Replacement, Succession
 from signer.sealing.envelope import Binding
 from signer.strict import Fields, canonical, parse_hex, parse_object
 from signer.threshold.params import MAX_HOLDERS, ShareIndex, Threshold
@@ -47,7 +51,8 @@ class GroupFile:
     policy_digest: bytes  # of the first policy, which the envelopes are bound to
     threshold: Threshold
     vector: VerificationVector
-    cards: tuple[Card, ...]  # of holder 1, 2, … n
+    cards: tuple[Card, ...]  # of holder 1, 2, … n, as the envelopes are bound to them
+    replacements: tuple[Replacement, ...] = ()  # of holders whose shares were repaired, in order
     amendments: tuple[Amendment, ...] = ()  # of the policy: 1, 2, …
     rehearsal: bool = False  # on tokens that protect nothing; for no real validator
     certificate: bytes | None = None  # digest of the ceremony's; None: split at one desk
@@ -96,19 +101,32 @@ class GroupFile:
         """The share indices 1 to n."""
         return tuple(ShareIndex(i) for i in range(1, self.threshold.n + 1))
 
+    @property
+    def current_cards(self) -> tuple[Card, ...]:
+        """The cards in force, of holder 1, 2, … n."""
+        cards = list(self.cards)
+        for replacement in self.replacements:
+            cards[replacement.body.index - 1] = replacement.card
+        return tuple(cards)
+
     def card_of(self, index: int) -> Card:
-        """Return the card of holder `index`."""
-        return self.cards[index - 1]
+        """Return the card of holder `index` that is in force."""
+        return self.current_cards[index - 1]
 
     @property
     def id_signs(self) -> tuple[bytes, ...]:
-        """The holders' identity keys, 65-byte points, in index order."""
+        """The holders' identity keys in force, 65-byte points, in index order."""
+        return tuple(card.body.id_sign for card in self.current_cards)
+
+    @property
+    def bound_id_signs(self) -> tuple[bytes, ...]:
+        """The identity keys that the envelopes are bound to, in index order."""
         return tuple(card.body.id_sign for card in self.cards)
 
     @property
     def holders_digest(self) -> bytes:
         """32 bytes: t and every holder's identity key, as the envelopes are bound to them."""
-        return holders_digest(self.threshold.t, self.id_signs)
+        return holders_digest(self.threshold.t, self.bound_id_signs)
 
     @property
     def amendment_number(self) -> int:
@@ -127,8 +145,29 @@ class GroupFile:
             group=self.group_id,
             epoch=self.epoch,
             first_policy_digest=self.policy_digest,
-            holders=self.id_signs,
+            holders=self.bound_id_signs,
+            changes=self.succession.changes(self.replacements),
         )
+
+    @property
+    def succession(self) -> Succession:
+        """What this group's replacements are held against."""
+        return Succession(
+            group=self.group_id,
+            epoch=self.epoch,
+            threshold=self.threshold.t,
+            holders=self.bound_id_signs,
+        )
+
+    def replaced(self, replacement: Replacement) -> Self:
+        """Return this group with one verified replacement more.
+
+        Raises:
+            CardError, GroupFileError: the new card does not go with those that were ever here.
+        """
+        after = replace(self, replacements=(*self.replacements, replacement))
+        _require_fresh_cards(after, "replacement")
+        return after
 
     def binding(self, index: ShareIndex, *, recovered: bool = False) -> Binding:
         """Return what the envelope of share `index` is bound to."""
@@ -169,6 +208,7 @@ class GroupFile:
                 for index, card in enumerate(self.cards, start=1)
             ],
             "amendments": [amendment.to_json() for amendment in self.amendments],
+            "replacements": [replacement.to_json() for replacement in self.replacements],
             "certificate": None if self.certificate is None else self.certificate.hex(),
             "activation": None if self.activation is None else self.activation.to_json(),
         }
@@ -210,6 +250,7 @@ class GroupFile:
         rehearsal = fields.boolean("rehearsal")
         policy_digest = fields.hex_bytes("policy_digest", 32)
         amendments = fields.array("amendments", low=0, high=MAX_AMENDMENTS)
+        replacements = fields.array("replacements", low=0, high=MAX_REPLACEMENTS)
         certificate = _optional_digest(fields, "certificate")
         activation = fields.take("activation")
         fields.done()
@@ -235,6 +276,12 @@ class GroupFile:
             raise GroupFileError(f"{what}: the group public key is not the vector's first entry")
         if group.group_id != claimed_id:
             raise GroupFileError(f"{what}: the group id does not belong to these constants")
+        if replacements:
+            succession = group.succession.parse(replacements, f"{what}: replacements")
+            group = replace(group, replacements=succession)
+            _require_fresh_cards(group, what)
+            if succession[-1].body.amendments > len(amendments):
+                raise GroupFileError(f"{what}: it lacks amendments that a replacement came after")
         group = replace(group, amendments=group.chain.parse(amendments, f"{what}: amendments"))
         if activation is None:
             return group
@@ -262,6 +309,39 @@ def refuse_shared_keys(cards: tuple[Card, ...], what: str) -> None:
     names = [card.body.name for card in cards]
     if len(set(names)) != len(names):
         raise GroupFileError(f"{what}: two holders have the same name")
+
+
+def require_fresh_card(group: GroupFile, index: int, card: Card, what: str) -> None:
+    """Refuse a card for holder `index` with a key that was ever another's, or opened a share.
+
+    His identity key he may keep; his receiving keys he may not.
+
+    Raises:
+        GroupFileError: such a key, or another holder's name.
+    """
+    seen: dict[bytes, str] = {}
+    for known in (*group.cards, *(replacement.card for replacement in group.replacements)):
+        seen |= dict.fromkeys(known.body.keys.values(), known.body.name)
+    own = group.card_of(index).body
+    for role, point in card.body.keys.items():
+        if point in seen and (role, point) != ("id_sign", own.id_sign):
+            raise GroupFileError(
+                f"{what}: the new card of holder {index} shows a key of {seen[point]!r}",
+                hint="make it on another token, or with a fresh key: signer token card --fresh-key",
+            )
+    others = (other.body.name for at, other in enumerate(group.current_cards, 1) if at != index)
+    if card.body.name in others:
+        raise GroupFileError(f"{what}: two holders have the same name")
+
+
+def _require_fresh_cards(group: GroupFile, what: str) -> None:
+    """Hold the card of each replacement against all that were there before it."""
+    for count, replacement in enumerate(group.replacements):
+        before = replace(group, replacements=group.replacements[:count])
+        place = f"{what}: replacement {count + 1}"
+        require_fresh_card(before, replacement.body.index, replacement.card, place)
+        if replacement.card.body.software and not group.rehearsal and group.certificate is not None:
+            raise GroupFileError(f"{place}: its token is software that protects nothing")
 
 
 def _optional_digest(fields: Fields, name: str) -> bytes | None:

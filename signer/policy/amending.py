@@ -60,7 +60,7 @@ def adopt(group: GroupFile, body: AmendmentBody, signed: Sequence[SignedFile]) -
             or holders are missing, who are named.
     """
     require_amendment(group, body)
-    names = {card.body.id_sign: card.body.name for card in group.cards}
+    names = {card.body.id_sign: card.body.name for card in group.current_cards}
     found: dict[bytes, Signature] = {}
     for number, file in enumerate(signed, start=1):
         point = next((point for point in names if file.signed_by(point)), None)

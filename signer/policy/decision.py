@@ -14,7 +14,7 @@ so that one wrong item of a thousand stops only itself. What explains a decision
 5     E_ROOT              a signing root that the requester claims is not the one computed here
 6     E_CREDENTIALS       later, with a beacon node: the validator's credentials on the chain
 11    E_EXPIRED           the request's time is over, or ends later than the policy's window allows
-11    E_CLOCK             this machine's clock stands before the journal's last record
+11    E_CLOCK             this machine's clock stands before the journal's last INTENT
 ----  ------------------  --------------------------------------------------------------------------
 7     E_KIND              an exit or a deposit that the policy does not allow
 7     E_TARGET            the address, or the withdrawal credentials, are not ones the policy allows
@@ -110,7 +110,7 @@ def check_request(
         policy: what the pool agreed on. None: an operator's own look, who has no policy at hand.
         now: Unix seconds.
         asker: uid of the process that asked; None: somebody at his desk, whom no uid rule binds.
-        not_before: time of the journal's last record, Unix seconds.
+        not_before: time of the journal's last INTENT, Unix seconds.
 
     Raises:
         DeniedError: with the code of the first check that failed.
@@ -286,9 +286,9 @@ def _check_expiry(case: _Case) -> Ruling:
 def _check_clock(case: _Case) -> Ruling:
     behind = case.not_before - case.now
     if behind > CLOCK_TOLERANCE:
-        why = f"this machine's clock is {behind} s before the journal's last record"
+        why = f"this machine's clock is {behind} s before the journal's last INTENT"
         return Ruling(False, "clock", why, "E_CLOCK")
-    return Ruling(True, "clock", "the clock does not stand before the journal's last record")
+    return Ruling(True, "clock", "the clock does not stand before the journal's last INTENT")
 
 
 _CHECKS: tuple[Callable[[_Case], Ruling], ...] = (

@@ -14,6 +14,7 @@ from signer.threshold.params import MAX_HOLDERS
 
 MAX_POSITIONS = 20_000  # items of a request
 _MAX_AMENDMENTS = 64
+_MAX_REPLACEMENTS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +54,8 @@ class SignBatch(TokenJob):
 
     Network, role, group public key, epoch, index, public share, first policy digest, threshold and
     holders are what the envelope's associated data binds: with any of them changed it does not
-    open. From the first policy the amendments, signed by those holders, lead to the one in force.
+    open. From the first policy the amendments, signed by those holders, lead to the one in force; where
+    a share was repaired, a replacement signed by t of them says who signs in its holder's place.
     """
 
     kind: ClassVar[str] = "sign_batch"
@@ -65,7 +67,8 @@ class SignBatch(TokenJob):
     public_share: bytes
     first_policy_digest: bytes
     threshold: int
-    holders: tuple[bytes, ...]  # identity keys, 65-byte points, in index order
+    holders: tuple[bytes, ...]  # bound identity keys, 65-byte points, in index order
+    replacements: tuple[dict[str, Any], ...] = ()  # of cards, since shares were repaired
     amendments: tuple[dict[str, Any], ...] = ()
     policy: dict[str, Any]  # the one in force
     envelope: str
@@ -89,6 +92,7 @@ class SignBatch(TokenJob):
             "first_policy_digest": self.first_policy_digest.hex(),
             "threshold": self.threshold,
             "holders": [point.hex() for point in self.holders],
+            "replacements": list(self.replacements),
             "amendments": list(self.amendments),
             "policy": self.policy,
             "envelope": self.envelope,
@@ -117,6 +121,7 @@ class SignBatch(TokenJob):
                 parse_hex(entry, POINT_BYTES, "order: a holder")
                 for entry in fields.array("holders", low=1, high=MAX_HOLDERS)
             ),
+            replacements=tuple(fields.array("replacements", low=0, high=_MAX_REPLACEMENTS)),
             amendments=tuple(fields.array("amendments", low=0, high=_MAX_AMENDMENTS)),
             policy=take_object(fields, "policy"),
             envelope=take_text(fields, "envelope"),

@@ -2,7 +2,8 @@
 
 The envelope opens only under the first policy digest and the holders' identity keys that the order
 names. So those are true, or nothing is opened; and from there the holders' own signatures lead to
-the policy in force. An agent that hides a newer amendment is not found out here: an honest one
+the policy in force. Where a share was repaired, t of the holders have signed the card that stands in
+the place of the lost one: so an agent cannot slip in a key of its own. An agent that hides a newer amendment is not found out here: an honest one
 records the number in its journal and refuses to go back.
 """
 
@@ -18,9 +19,11 @@ def agreed_policy(job: SignBatch) -> Policy:
 
     Raises:
         PolicyError: E_POLICY: they did not all sign it, or it is not the last one they signed.
+        GroupFileError: fewer than t of them signed a replacement.
     """
     policy = Policy.parse(job.policy)
     expected = job.first_policy_digest
+    changes = _changes(job) if job.replacements else ()
     if job.amendments:
         from signer.messages.amendment import Chain  # and with it ECDSA: only when there are any
 
@@ -29,11 +32,25 @@ def agreed_policy(job: SignBatch) -> Policy:
             epoch=job.epoch,
             first_policy_digest=job.first_policy_digest,
             holders=job.holders,
+            changes=changes,
         )
         expected = chain.parse(job.amendments)[-1].policy_digest
     if policy.digest != expected:
         raise PolicyError("the policy of the order is not the one in force")
     return policy
+
+
+def _changes(job: SignBatch) -> tuple[tuple[int, tuple[bytes, ...]], ...]:
+    """Return whose signatures count since shares were repaired, as t holders each time signed."""
+    from signer.messages.replacement import Succession
+
+    succession = Succession(
+        group=group_id_of(job.network, job.role, job.group_public_key),
+        epoch=job.epoch,
+        threshold=job.threshold,
+        holders=job.holders,
+    )
+    return succession.changes(succession.parse(job.replacements))
 
 
 def binding_of(job: SignBatch, *, recovered: bool) -> Binding:

@@ -38,7 +38,7 @@ from signer.custody.worker.desk_token import session_on
 from signer.custody.worker.notary import identity_on, sign_file
 from signer.custody.worker.opening import open_share
 from signer.errors import CeremonyError, DealError, SelfCheckError
-from signer.hsm.keys import destroy_receiving_key, identity_key, receiving_key
+from signer.hsm.keys import destroy_receiving_key, identity_key, receiving_key, receiving_keys
 from signer.messages.bindings import MAX_PAYLOAD as MAX_BINDINGS
 from signer.messages.bindings import PAYLOAD_TYPE as BINDINGS_TYPE
 from signer.messages.dsse import SignedFile
@@ -187,7 +187,9 @@ def destroy_key(fields: Fields) -> dict[str, Any]:
         )  # fmt: skip
     with session_on(job.token, job.pin) as session:
         identity = identity_on(session, previous.card_of(job.index))
-        destroy_receiving_key(session, body.kex)
+        # Absent: it was destroyed before a power cut, and the receipt was not written.
+        if any(key.public_point == body.kex for key in receiving_keys(session)):
+            destroy_receiving_key(session, body.kex)
         said = Destroyed(
             group=previous.group_id,
             epoch=previous.epoch,

@@ -69,7 +69,7 @@ def require_spare_card(card: Card, group: GroupFile) -> None:
         CardError: it is a holder's own card, or borrows a key of one.
     """
     keys = {card.body.kex, card.body.id_sign}
-    for index, other in enumerate(group.cards, start=1):
+    for index, other in enumerate(group.current_cards, start=1):
         if keys & {other.body.kex, other.body.id_sign}:
             raise CardError(
                 f"this card shows a key of holder {index} ({other.body.name}); a spare is a "
