@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 OUT ?= out/demo
 STAMP := $(VENV)/.installed
 
-.PHONY: setup fmt lint test demo bench cases faults fuzz check
+.PHONY: setup fmt lint test demo demo-ceremony bench cases faults fuzz check
 
 setup: $(STAMP)
 
@@ -33,6 +33,12 @@ test: setup
 
 demo: setup
 	@$(BIN)/python -m demo --out "$(OUT)"
+
+# Five people make a key together, one cheats, one loses his token, a sixth comes. In out/demo-ceremony,
+# or OUT=DIR.
+demo-ceremony: OUT = out/demo-ceremony
+demo-ceremony: setup
+	@$(BIN)/python -m demo.ceremony --out "$(OUT)"
 
 bench: setup
 	$(BIN)/python -m benchmarks --out benchmarks/results.json

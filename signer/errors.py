@@ -18,7 +18,7 @@
     │   └─ SecretFileError        1   E_SECRET_FILE             a secret's file is not private
     ├─ CeremonyError              1   E_CEREMONY  E_ROSTER      the participants
     │   │                             E_CEREMONY_EXPIRED  E_CEREMONY_STATE
-    │   └─ DealError              1   E_DEAL_…                  the named dealer
+    │   └─ DealError              1   E_DEAL  E_DEAL_…          the named dealer
     ├─ ConfigError                1   E_CONFIG                  the operator of this machine
     │   └─ ProfileError           1   E_PROFILE
     ├─ OutputError                1   E_OUTPUT                  the result could not be written
@@ -31,8 +31,7 @@
     ├─ ThresholdError
     │   ├─ TooFewPartialsError    4   E_TOO_FEW                 more holders must answer
     │   └─ BadPartialsError       5   E_BAD_PARTIALS            the named culprits
-    ├─ SealError                  7   E_ENVELOPE  E_UNSEAL      the holder: token or file is wrong
-    │                             E_OPENING
+    ├─ SealError                  7   E_ENVELOPE  E_UNSEAL  E_OPENING  the holder: token or file
     ├─ ShareMismatchError         7   E_SHARE                   the dealer
     ├─ TokenError                 7   E_TOKEN                   the holder: look at the token
     │   ├─ ModuleError            7   E_MODULE

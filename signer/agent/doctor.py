@@ -14,13 +14,17 @@ from signer.agent.config import AgentConfig
 from signer.custody.desk import Desk, require_pinned
 from signer.custody.doctor import Finding, host_findings
 from signer.custody.doctor_files import Inspector, disk_finding
+from signer.custody.doctor_journal import (
+    host_anchor_of,
+    journal_finding,
+    mark_finding,
+    pin_guard_finding,
+)
 from signer.custody.doctor_token import token_findings
 from signer.custody.jobs.sources import SecretSource
-from signer.custody.record import MAX_LINE_BYTES, Record
-from signer.errors import SchemaError, SignerError
+from signer.errors import SignerError
 
 _JOURNAL = "journal.jsonl"
-_TAIL_BYTES = 2 * MAX_LINE_BYTES
 _PROC = Path("/proc")
 _CAP_IPC_LOCK = 1 << 14  # capabilities(7)
 
@@ -37,16 +41,22 @@ def examine(config_path: Path | None) -> list[Finding]:
             "D_AGENT", "skipped", "files, token and agent need a configuration that can be read"
         )
         return [*host_findings(time.time()), why, rest]
-    journal = config.state / _JOURNAL
+    journal, user = config.state / _JOURNAL, agent_user(config)
+    papers, desk = papers_finding(config)
+    anchor = host_anchor_of(config.envelope, config.token.profile.journal_anchor)
+    judged, known = journal_finding(journal, user, desk, anchor)
     running = Confinement.of(journal_holder(journal, _text(_PROC / "locks") or ""))
     return [
         *host_findings(
             time.time(),
-            last_record=last_record_time(journal),
+            last_intent=None if known is None else known.last_intent,
             locks_memory=None if running is None else running.locks_memory,
         ),
-        *_file_findings(config, config_path, Inspector(agent_user(config))),
-        papers_finding(config),
+        *_file_findings(config, config_path, Inspector(user)),
+        papers,
+        judged,
+        mark_finding(config.envelope, journal),
+        pin_guard_finding(config.state / "pin-guard.json"),
         disk_finding(config.state, _text(_PROC / "self/mountinfo")),
         socket_finding(config.socket),
         unit_finding(running),
@@ -93,14 +103,14 @@ def pin_finding(pin: SecretSource | None, inspector: Inspector) -> Finding:
     return inspector.secret_file("D_PIN_FILE", "PIN file", Path(file))
 
 
-def papers_finding(config: AgentConfig) -> Finding:
-    """Do group file, policy and envelope belong together?"""
+def papers_finding(config: AgentConfig) -> tuple[Finding, Desk | None]:
+    """Do group file, policy and envelope belong together? Return them if they do."""
     try:
         desk = Desk.lay(config.group, config.policy, config.envelope)
         require_pinned(desk.group.network, config.network)
     except SignerError as error:
         fix = error.hint or "take the files of one ceremony"
-        return Finding("D_PAPERS", "bad", error.message, fix)
+        return Finding("D_PAPERS", "bad", error.message, fix), None
     group = desk.group
     together = (
         f"group file, policy and envelope belong together: "
@@ -109,8 +119,9 @@ def papers_finding(config: AgentConfig) -> Finding:
     )
     if not group.active:
         fix = "finish the ceremony: signer ceremony status"
-        return Finding("D_PAPERS", "warn", f"{together}; NOT ACTIVE, it signs nothing yet", fix)
-    return Finding("D_PAPERS", "ok", together)
+        inactive = f"{together}; NOT ACTIVE, it signs nothing yet"
+        return Finding("D_PAPERS", "warn", inactive, fix), desk
+    return Finding("D_PAPERS", "ok", together), desk
 
 
 def socket_finding(path: Path) -> Finding:
@@ -203,25 +214,6 @@ def unit_finding(running: Confinement | None) -> Finding:
             "run it by deploy/systemd/signer-agent@.service",
         )
     return Finding("D_UNIT", "ok", "the running agent is confined as deploy/systemd has it")
-
-
-def last_record_time(journal: Path) -> int | None:
-    """Return when the journal's last whole record was written, Unix seconds, if it can be told."""
-    try:
-        with open(journal, "rb", opener=_open_at_once) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                return None
-            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
-            tail = file.read(_TAIL_BYTES)
-    except OSError:
-        return None
-    with contextlib.suppress(SchemaError):
-        return Record.parse(tail.rpartition(b"\n")[0].rpartition(b"\n")[2], "journal").moment
-    return None
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _text(path: Path) -> str | None:

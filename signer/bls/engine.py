@@ -16,6 +16,8 @@ from typing import Any
 
 from signer.errors import EngineError
 
+# r, the order of both groups (draft-irtf-cfrg-pairing-friendly-curves, BLS12-381)
+GROUP_ORDER = 0x73EDA753299D7D483339D80809A1D80553BDA402FFFE5BFEFFFFFFFF00000001
 SCALAR_SIZE = 32
 P1_SIZE, P1_AFFINE_SIZE = 144, 96
 P2_SIZE, P2_AFFINE_SIZE = 288, 192

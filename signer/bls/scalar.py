@@ -9,12 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
+from signer.bls.engine import GROUP_ORDER as GROUP_ORDER
 from signer.bls.engine import SCALAR_SIZE, blst
 from signer.errors import EncodingError, EngineError
 from signer.secret import Secret, SecretBytes, wipe_buffer
-
-# r, the order of both groups (draft-irtf-cfrg-pairing-friendly-curves, BLS12-381)
-GROUP_ORDER = 0x73EDA753299D7D483339D80809A1D80553BDA402FFFE5BFEFFFFFFFF00000001
 
 _RANDOM_BYTES = 48  # reduced mod r, their distribution is within 2**-128 of uniform
 

@@ -21,10 +21,12 @@ from signer.ceremony.agreement import (
     require_agreement,
 )
 from signer.ceremony.agreement import KIND as AGREEMENT
+from signer.ceremony.bundle import Bundle
 from signer.ceremony.checking import (
     CheckedDeal,
     Outcome,
     check_deal,
+    check_slim_deal,
     dealer_signed,
     outcome_of,
 )
@@ -39,7 +41,7 @@ from signer.ceremony.complaint import (
     open_complaint,
     open_opening,
 )
-from signer.ceremony.deal import Deal
+from signer.ceremony.deal import Deal, SlimDeal
 from signer.ceremony.roster import RESHARE
 from signer.ceremony.setting import Setting
 from signer.ceremony.statement import parse_statement
@@ -53,7 +55,7 @@ from signer.strict import parse_object
 from signer.threshold.params import ShareIndex
 
 _NAME = re.compile(
-    r"(?P<kind>deal|bindings|agree|ack|complaint|opening)-(?P<dealer>dealer-)?(?P<first>\d{1,3})"
+    r"(?P<kind>deal|bundle|bindings|agree|ack|complaint|opening)-(?P<dealer>dealer-)?(?P<first>\d{1,3})"
     r"(?:-(?:against|for)-(?P<second>\d{1,3}))?(?:-(?:copy|[a-z0-9]{1,8}))?\.json"
 )
 
@@ -72,7 +74,9 @@ class Board:
 
     setting: Setting
     late: bool = False  # whether the ceremony's time is over
+    reader: int | None = None  # the member whose bundle counts, if one does
     deals: dict[int, Deal] = field(default_factory=dict)
+    slim: dict[int, SlimDeal] = field(default_factory=dict)  # where the whole deal is not there
     checked: dict[int, CheckedDeal] = field(default_factory=dict)
     bindings: dict[int, SignedFile] = field(default_factory=dict)
     agreements: dict[tuple[str, int], SignedFile] = field(default_factory=dict)
@@ -148,6 +152,8 @@ class Board:
                     f"member {complaint.index} complains of what nobody else sees: "
                     f"{complaint.code}"))  # fmt: skip
                 continue
+            if complaint.index not in deal.ciphertexts:
+                continue  # of a slim deal the reader has no ciphertext but his own
             opening = self.openings.get((dealer, complaint.index))
             if verdict := judge(self.setting, complaint, deal, opening, late=self.late):
                 found.append(verdict)
@@ -159,16 +165,19 @@ class Board:
         return bool(self.faults or self.complaints or self.stop)
 
 
-def read_board(setting: Setting, files: Mapping[str, bytes], *, late: bool = False) -> Board:
+def read_board(
+    setting: Setting, files: Mapping[str, bytes], *, late: bool = False, reader: int | None = None
+) -> Board:
     """Read the files of a folder, by name, in an order that does not matter.
 
     Args:
         setting: the ceremony; its own files (roster, previous group) are not looked at again.
         files: the folder's files.
         late: whether the ceremony's time is over.
+        reader: the member who reads: his bundle stands for the deals that are not there.
     """
-    board = Board(setting, late)
-    for kind in ("deal", "bindings", "agree", "ack", "complaint", "opening"):
+    board = Board(setting, late, reader)
+    for kind in ("deal", "bundle", "bindings", "agree", "ack", "complaint", "opening"):
         for name in sorted(files):
             match = _NAME.fullmatch(name)
             if match is None or match["kind"] != kind:
@@ -202,6 +211,23 @@ def _deal(board: Board, name: str, raw: bytes, _role: str, dealer: int, _: int) 
     if known is None and dealer not in board.faults:
         board.checked[dealer] = check_deal(deal, setting, dealer)
         board.deals[dealer] = deal
+
+
+def _bundle(board: Board, name: str, raw: bytes, _role: str, member: int, _: int) -> None:
+    if member != board.reader:
+        return
+    bundle, setting = Bundle.parse(raw, name), board.setting
+    if (bundle.ceremony, bundle.index) != (setting.roster.id, member):
+        raise CeremonyError(f"{name}: it is of another ceremony, or another's")
+    for dealer, deal in bundle.deals.items():
+        _require_one_of(dealer, setting.roster.dealers, name)
+        if dealer not in board.deals and dealer not in board.faults:
+            checked = check_slim_deal(deal, setting, dealer, ShareIndex(member))
+            board.checked[dealer], board.slim[dealer] = checked, deal
+    for dealer, signed in bundle.bindings.items():
+        _require_one_of(dealer, setting.roster.dealers, name)
+        open_bindings(signed, setting, dealer)
+        board.bindings.setdefault(dealer, signed)
 
 
 def _bindings(board: Board, name: str, raw: bytes, _role: str, dealer: int, _: int) -> None:
@@ -257,6 +283,6 @@ def _require_one_of(found: object, allowed: tuple[object, ...], name: str) -> No
 
 
 _TAKE = {
-    "deal": _deal, "bindings": _bindings, "agree": _agree, "ack": _ack,
+    "deal": _deal, "bundle": _bundle, "bindings": _bindings, "agree": _agree, "ack": _ack,
     "complaint": _complaint, "opening": _opening,
 }  # fmt: skip

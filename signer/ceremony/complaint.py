@@ -111,6 +111,7 @@ class Verdict(NamedTuple):
     member: int | None  # who complained
     dealer_is_guilty: bool
     reason: str
+    code: str = "E_COMPLAINT"  # E_DEAL_… or E_OPENING… where the dealer is guilty
 
 
 def open_complaint(
@@ -165,7 +166,7 @@ def judge(
         )  # fmt: skip
     if opening is None:
         reason = f"{name} did not answer the complaint of member {member}"
-        return Verdict(deal.dealer, member, True, reason) if late else None
+        return Verdict(deal.dealer, member, True, reason, "E_OPENING_ABSENT") if late else None
     index = ShareIndex(member)
     info = info_of(setting.roster.id, deal.dealer, index)
     recipient = setting.roster.members[member - 1].body.kex
@@ -176,14 +177,14 @@ def judge(
     except SealError as error:
         if error.code == "E_OPENING":
             reason = f"{name} showed a key that is not the one of the ciphertext"
-        else:
-            reason = f"what {name} sealed to member {member} does not open"
-        return Verdict(deal.dealer, member, True, reason)
+            return Verdict(deal.dealer, member, True, reason, error.code)
+        reason = f"what {name} sealed to member {member} does not open"
+        return Verdict(deal.dealer, member, True, reason, "E_DEAL_DECRYPT")
     with plain:
         try:
             part_of(setting, deal, index, plain).wipe()
         except DealError as error:
-            return Verdict(deal.dealer, member, True, error.message)
+            return Verdict(deal.dealer, member, True, error.message, error.code)
     return Verdict(
         deal.dealer, member, False,
         f"the share that {name} sealed to member {member} opens and fits: the complaint is false, "

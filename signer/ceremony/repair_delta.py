@@ -190,9 +190,7 @@ def check_delta(file: DeltaFile, setting: RepairSetting, helper: int) -> Checked
         raise DealError(f"{name}: {error.message}", dealer=helper, code="E_REPAIR_POINT") from None
     index = ShareIndex(int(helper))
     public_share = setting.group.vector.public_share(index)
-    if not check_repair_commitments(
-        commitments, public_share, helpers, index, setting.roster.lost
-    ):
+    if not check_repair_commitments(commitments, public_share, helpers, index, setting.roster.lost):
         raise DealError(
             f"the deltas of {name} do not add up to what his own share gives",
             dealer=helper,

@@ -101,7 +101,7 @@ def make_sigma(
         with (
             weighted_sum(parts) as total,
             total.to_big_endian() as plain,
-            ephemeral_seed(seed, roster.id, roster.lost) as ephemeral,
+            ephemeral_seed(seed, transcript, roster.lost) as ephemeral,
         ):
             info = sigma_info(roster.id, helper, roster.lost)
             sealed = seal_in_transit(roster.card.body.kex, plain, info, transcript, ephemeral)
@@ -142,9 +142,16 @@ def repair_share(
     return share
 
 
-def ephemeral_seed(seed: SecretBytes, ceremony: bytes, recipient: int) -> SecretBytes:
-    """Return the seed of the ephemeral key that seals what goes to share `recipient`."""
-    return derive(seed, _EPHEMERAL + ceremony + recipient.to_bytes(2, "big"), _SEED_BYTES)
+def ephemeral_seed(seed: SecretBytes, context: bytes, recipient: int) -> SecretBytes:
+    """Return the seed of the ephemeral key that seals what goes to share `recipient`.
+
+    Args:
+        seed: the helper's session seed.
+        context: 32 bytes: the repair's id for a delta; the transcript for a sum, so that no two
+            sums are ever sealed with one key.
+        recipient: a share index.
+    """
+    return derive(seed, _EPHEMERAL + context + recipient.to_bytes(2, "big"), _SEED_BYTES)
 
 
 def scalar_of(plain: SecretBytes, commitment: PublicKey, blamed: int, why: str, code: str

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from signer.ceremony.board import Board
+from signer.ceremony.bundle import Bundle
 from signer.ceremony.certificate import group_of
 from signer.ceremony.destruction import deletion_words
 from signer.ceremony.minutes import minutes_text
@@ -18,17 +19,19 @@ from signer.cli.person import ask, say
 from signer.cli.printer import Printer, printable
 from signer.custody.ceremony_folder import POLICY, CeremonyFolder
 from signer.custody.ceremony_receipts import destroyed_of
-from signer.custody.ceremony_runner import KeyForDealing, Runner, active_group
+from signer.custody.ceremony_runner import KeyForDealing, Runner, Taken, active_group
 from signer.custody.ceremony_state import CeremonyState
 from signer.custody.desk import read_policy
 from signer.custody.jobs.sources import SecretSource
 from signer.custody.orders import terminal
-from signer.errors import CeremonyError, DeniedError, PolicyError
-from signer.files import read_file
+from signer.errors import CeremonyError, DeniedError, PolicyError, UsageError
+from signer.files import read_file, write_new
+from signer.hsm.profile import require_ceremony
 from signer.messages.card import MAX_BYTES as MAX_CARD_BYTES
 from signer.messages.card import Card, fingerprint
 from signer.policy.words import policy_text
 from signer.sealing.envelope import MAX_BYTES as MAX_ENVELOPE_BYTES
+from signer.threshold.params import ShareIndex
 
 _GROUPS_TYPED = 2  # of the eight that a fingerprint has
 
@@ -83,6 +86,7 @@ def take_next(
     token = None
     if label is not None or serial is not None:
         token = wiring.token_choice(profile, module, label, serial)
+        require_ceremony(token.profile)
     old = None
     if envelope is not None:
         old = read_file(envelope, what="envelope", max_bytes=MAX_ENVELOPE_BYTES)
@@ -100,15 +104,14 @@ def take_next(
     if key.given:
         key.require_one_source()
         with key.opened() as (source, terminals):
-            step, new = Runner(**fields, key=KeyForDealing(source, terminals)).run()
-            after = Runner(**fields).look()
+            taken = Runner(**fields, key=KeyForDealing(source, terminals)).run()
     else:
-        runner = Runner(**fields)
-        step, new = runner.run()
-        after = runner.look()
-    _print_step(printer, step, after, new)
-    if after.name == ABORTED:
-        raise CeremonyError(after.words.removeprefix("this ceremony is over: "), code="E_ABORTED")
+        taken = Runner(**fields).run()
+    _print_step(printer, taken)
+    if taken.after.name == ABORTED:
+        raise CeremonyError(
+            taken.after.words.removeprefix("this ceremony is over: "), code="E_ABORTED"
+        )
 
 
 def status(printer: Printer, *, folder: Path, state: Path | None) -> None:
@@ -124,6 +127,26 @@ def status(printer: Printer, *, folder: Path, state: Path | None) -> None:
         runner = Runner(folder=there, state=state, clock=lambda: int(time.time()))
         mine = runner.look()
     printer.result(board_json(board, active, gone, mine), status_text(board, active, gone, mine))
+
+
+def make_bundle(printer: Printer, *, folder: Path, member: int, out: Path) -> None:
+    """Do what `signer ceremony bundle` is asked."""
+    there = CeremonyFolder(folder)
+    setting = there.setting()
+    if member not in setting.roster.indices:
+        raise UsageError(f"the roster has no member {member}")
+    board = there.board(setting, int(time.time()))
+    if missing := board.missing_deals or board.missing_bindings:
+        raise CeremonyError(
+            f"the deals of {', '.join(map(str, missing))} are not there yet", code="E_EARLY"
+        )
+    made = Bundle.of(setting.roster, ShareIndex(member), board.deals, board.bindings)
+    write_new(out, made.to_bytes())
+    printer.result(
+        {"file": str(out), "member": member},
+        f"all deals, for member {member}: {printable(str(out))}\n"
+        f"name it bundle-{member:02}.json in his copy of the folder",
+    )
 
 
 def verify(printer: Printer, *, folder: Path) -> None:
@@ -236,7 +259,8 @@ def _confirm(step: Step, yes_destroy: bool) -> None:
             raise DeniedError("nothing was destroyed", code="E_CONFIRM")
 
 
-def _print_step(printer: Printer, step: Step, after: Step, new: list[str]) -> None:
+def _print_step(printer: Printer, taken: Taken) -> None:
+    step, after, new = taken
     done = step if step.name != after.name else None
     lines = []
     if done is not None:
@@ -245,7 +269,7 @@ def _print_step(printer: Printer, step: Step, after: Step, new: list[str]) -> No
     lines.append(f"now     {after.words}")
     value = {
         "done": None if done is None else done.name,
-        "new_files": new,
+        "new_files": list(new),
         "next": after.name,
         "waits_for": list(after.waits_for),
         "words": after.words,

@@ -169,6 +169,23 @@ def next_step(printer: Printer, /, **options: Any) -> None:
 
 @command.command()
 @_FOLDER
+@click.option("--for", "member", type=int, required=True, metavar="SHARE",
+              help="The member it is for.")  # fmt: skip
+@click.option("--out", type=PATH, required=True, help="Where to write it. Never overwritten.")
+@json_option
+@click.pass_obj
+def bundle(printer: Printer, /, **options: Any) -> None:
+    """Make what one member needs of all deals, small enough for a machine without a network.
+
+    He puts it into his copy of the folder, beside roster.json, and runs `signer ceremony next`.
+    """
+    from signer.cli.attending import make_bundle
+
+    make_bundle(printer, **options)
+
+
+@command.command()
+@_FOLDER
 @click.option("--state", type=PATH, help="Your own folder, to be told what is yours to do.")
 @json_option
 @click.pass_obj

@@ -28,7 +28,8 @@ def command(context: click.Context, shell: str | None) -> None:
     from signer.errors import SignerError, UsageError
 
     if shell is None:
-        raise UsageError(f"name the shell: {', '.join(SHELLS)}", hint="see signer completion --help")
+        hint = "see signer completion --help"
+        raise UsageError(f"name the shell: {', '.join(SHELLS)}", hint=hint)
     kind = get_completion_class(shell)
     if kind is None:
         raise SignerError(f"this click knows no completion for {shell}")

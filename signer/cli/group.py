@@ -137,6 +137,7 @@ def _summary(group: Any) -> dict[str, Any]:
         "current_policy_digest": group.current_policy_digest.hex(),
         "amendments": group.amendment_number,
         "holders": [
-            {"index": index, "name": card.body.name} for index, card in enumerate(group.current_cards, 1)
+            {"index": index, "name": card.body.name}
+            for index, card in enumerate(group.current_cards, 1)
         ],
     }

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from signer.cli.printer import Printer, table
+from signer.cli.printer import Printer, printable, table
 from signer.custody.desk import read_group
+from signer.custody.host_anchor import HostAnchor, host_anchor_path
 from signer.custody.jobs.sources import SecretSource, TokenChoice
 from signer.custody.journal import Journal
 from signer.custody.journal_backup import export_journal, import_journal, verify_journal
@@ -29,6 +30,7 @@ from signer.strict import canonical, parse_object
 from signer.threshold.params import ShareIndex
 
 _FILE = "journal.jsonl"
+_UNFINISHED = "an unfinished last line is left out: an agent is writing it, or one was killed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,7 @@ class Place:
     group: GroupFile | None = None
     envelope: Path | None = None
     index: int | None = None
+    host_anchor: bool = False  # whether the host keeps the journal's anchor
 
     @classmethod
     def find(cls, state: Path | None, config: Path | None, group: Path | None = None) -> Self:
@@ -63,6 +66,7 @@ class Place:
             group=papers or read_group(settings.group),
             envelope=settings.envelope,
             index=Envelope.parse(raw).binding.index,
+            host_anchor=settings.token.profile.journal_anchor == "host",
         )
 
     def owner(self) -> dict[str, Any] | None:
@@ -70,6 +74,14 @@ class Place:
         if self.group is None or self.index is None:
             return None
         return owner_of(self.group, self.index)
+
+    def anchor(self) -> HostAnchor | None:
+        """Return the journal's anchor on the host, where the configuration says there is one."""
+        if not self.host_anchor or self.envelope is None:
+            return None
+        if self.group is None or self.index is None:
+            return None
+        return HostAnchor(host_anchor_path(self.envelope), self.group.group_id, self.index)
 
 
 def show_journal(printer: Printer, place: Place) -> None:
@@ -101,19 +113,24 @@ def verify_place(printer: Printer, place: Place, witnesses: Sequence[Path]) -> N
         ignored = state.require_witnessed(said, card.body.id_sign)
     value = {"verified": True, "witnesses": len(said) - ignored, "ignored": ignored, **_end(state)}
     words = f"{state.sequence} records, every one verified; the last head is\n{state.head.hex()}"
-    if not place.path.read_bytes().endswith(b"\n"):
-        words += "\nan unfinished last line is left out: an agent is writing it, or one was killed"
+    if _is_unfinished(place.path):
+        words += f"\n{_UNFINISHED}"
     if said:
-        words += f"\nheld against {len(said) - ignored} witnesses; {ignored} are not of this share"
+        words += (
+            f"\nheld against {len(said) - ignored} witnesses; {ignored} are not of this share, or "
+            "of a journal that it lost"
+        )
     printer.result(value, words)
 
 
 def export_backup(printer: Printer, place: Place, out: Path) -> None:
     """Do `signer journal export`."""
     state = export_journal(place.path, out)
+    if _is_unfinished(place.path):
+        printer.note(_UNFINISHED)
     printer.result(
         {"file": str(out), **_end(state)},
-        f"{state.sequence} records copied, every one verified: {out}",
+        f"{state.sequence} records copied, every one verified: {printable(str(out))}",
     )
 
 
@@ -125,7 +142,7 @@ def export_bindings(
     if place.group is not None:  # nobody would take one that another token has signed
         Bindings.open_file(canonical(statement), place.group, "the statement")
     write_new(out, canonical(statement) + b"\n", mode=0o644)
-    printer.result({"file": str(out)}, f"all bindings, signed by the token: {out}")
+    printer.result({"file": str(out)}, f"all bindings, signed by the token: {printable(str(out))}")
 
 
 def import_backup(printer: Printer, place: Place, files: Sequence[Path]) -> None:
@@ -133,11 +150,11 @@ def import_backup(printer: Printer, place: Place, files: Sequence[Path]) -> None
     if len(files) != 1:
         raise UsageError("one backup is put back; other holders' statements need --bindings")
     make_folder(place.path.parent, mode=0o700)
-    state = import_journal(files[0], place.path, place.owner())
+    state = import_journal(files[0], place.path, place.owner(), place.anchor())
     _mark(printer, place)
     printer.result(
         {"journal": str(place.path), **_end(state)},
-        f"{state.sequence} records put back: {place.path}",
+        f"{state.sequence} records put back: {printable(str(place.path))}",
     )
 
 
@@ -177,6 +194,10 @@ def read_witnesses(files: Sequence[Path]) -> list[SignedFile]:
             f"witness file {str(file)!r}",
         )
     ]
+
+
+def _is_unfinished(path: Path) -> bool:
+    return not path.read_bytes().endswith(b"\n")
 
 
 def _index_in(place: Place) -> int:

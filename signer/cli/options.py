@@ -44,8 +44,8 @@ def pin_option(command: _Command) -> _Command:
     chosen: Any = with_pin
     for option in (
         click.option("--final-try", is_flag=True,
-                     help="Spend the token's last try before it locks. Only where the PIN is typed: never "
-                     "with --pin-file or --pin-fd."),
+                     help="Spend the token's last try before it locks, with a PIN that is typed: "
+                     "never with --pin-file or --pin-fd."),
         click.option("--pin-pad", is_flag=True, help="The PIN is typed on the token's own pad."),
         click.option("--pinentry", type=PATH, metavar="PROGRAM",
                      help="Have this pinentry ask for the PIN."),

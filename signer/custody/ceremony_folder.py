@@ -10,26 +10,35 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from signer.ceremony.agreement import MEMBER, agreeing
 from signer.ceremony.board import Board, read_board
+from signer.ceremony.bundle import MAX_BYTES as MAX_BUNDLE_BYTES
+from signer.ceremony.certificate import MAX_BYTES as MAX_CERTIFICATE_BYTES
+from signer.ceremony.certificate import Certificate
+from signer.ceremony.repair_roster import TYPE as REPAIR_TYPE
+from signer.ceremony.repair_roster import RepairRoster, RepairSetting
 from signer.ceremony.roster import MAX_BYTES as MAX_ROSTER_BYTES
 from signer.ceremony.roster import Roster
 from signer.ceremony.setting import Setting
-from signer.errors import InputError, OutputError
+from signer.errors import InputError, OutputError, SignerError
 from signer.files import read_file, write_new
 from signer.messages.bindings import MAX_BYTES as MAX_BINDINGS_BYTES
 from signer.messages.drill_certificate import MAX_BYTES as MAX_DRILL_BYTES
 from signer.messages.group_file import MAX_BYTES as MAX_GROUP_BYTES
 from signer.messages.group_file import GroupFile
+from signer.strict import canonical, parse_object
 
 ROSTER, PREVIOUS, POLICY = "roster.json", "previous.json", "policy.json"
 CERTIFICATE, PENDING, GROUP = "certificate.json", "group-pending.json", "group.json"
+REPAIRED = "group-repaired.json"
 _PARTICIPANTS = re.compile(
-    r"(deal|bindings|agree|ack|complaint|opening|destroyed)-[a-z0-9-]+\.json"
+    r"(deal|bundle|bindings|agree|ack|complaint|opening|destroyed|delta|sigma)-[a-z0-9-]+\.json"
 )
 _DRILLS = re.compile(r"drill[A-Za-z0-9-]*\.json")
 _MAX_FILES = 2000
 _MAX_FILE_BYTES = 256 * 1024
 _MAX_DRILLS = 20
+_MAX_BYTES_OF = {"bindings": MAX_BINDINGS_BYTES, "bundle": MAX_BUNDLE_BYTES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +61,20 @@ class CeremonyFolder:
         text = read_file(previous, what="previous group file", max_bytes=MAX_GROUP_BYTES)
         return Setting.of(roster, GroupFile.parse(text, PREVIOUS))
 
+    def repair(self) -> RepairSetting | None:
+        """Return the repair that the folder is of; None: it is of another ceremony.
+
+        Raises:
+            SignerError: there is no roster, or it does not hold.
+        """
+        raw = read_file(self.path / ROSTER, what="roster", max_bytes=MAX_ROSTER_BYTES)
+        found = parse_object(raw, what=ROSTER, max_bytes=MAX_ROSTER_BYTES)
+        if found.get("type") != REPAIR_TYPE:
+            return None
+        text = self.read(PREVIOUS, MAX_GROUP_BYTES)
+        group = None if text is None else GroupFile.parse(text, PREVIOUS)
+        return RepairSetting.of(RepairRoster.parse(raw, ROSTER), group)
+
     def files(self) -> dict[str, bytes]:
         """Return the participants' files by name; what cannot be one is passed over.
 
@@ -72,11 +95,32 @@ class CeremonyFolder:
             )
         found = {}
         for name in names:
-            most = MAX_BINDINGS_BYTES if name.startswith("bindings-") else _MAX_FILE_BYTES
+            most = _MAX_BYTES_OF.get(name.partition("-")[0], _MAX_FILE_BYTES)
             try:
                 found[name] = read_file(self.path / name, what="file", max_bytes=most)
             except InputError:
                 found[name] = b""  # listed as a problem, like anything that does not parse
+        return self._certified() | found
+
+    def _certified(self) -> dict[str, bytes]:
+        """Return what the certificate holds, as the files it was made of."""
+        raw = self.read(CERTIFICATE, MAX_CERTIFICATE_BYTES)
+        if raw is None:
+            return {}
+        try:
+            certificate = Certificate.parse(raw, CERTIFICATE)
+            setting = self.setting()
+        except SignerError:
+            return {}  # `verify` says what is wrong with it
+        found = {}
+        dealers = certificate.roster.dealers
+        for dealer, deal in zip(dealers, certificate.deals, strict=False):
+            found[f"deal-{dealer:02}-cert.json"] = deal.to_bytes()
+        for dealer, signed in zip(dealers, certificate.bindings, strict=False):
+            found[f"bindings-{dealer:02}-cert.json"] = canonical(signed.to_json())
+        for (role, index), signed in zip(agreeing(setting), certificate.agreements, strict=False):
+            middle = "" if role == MEMBER else "dealer-"
+            found[f"agree-{middle}{index:02}-cert.json"] = canonical(signed.to_json())
         return found
 
     def board(self, setting: Setting, now: int) -> Board:

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 from signer.ceremony import steps
 from signer.ceremony.acknowledgement import Acknowledgement
 from signer.ceremony.agreement import agreeing
-from signer.ceremony.board import Board
+from signer.ceremony.board import Board, read_board
 from signer.ceremony.certificate import assemble, group_of
+from signer.ceremony.deal import Deal, SlimDeal
 from signer.ceremony.setting import Setting
 from signer.ceremony.steps import Me, Step, next_step
 from signer.custody import ceremony_state as kept
@@ -50,6 +51,14 @@ class KeyForDealing(NamedTuple):
     terminals: tuple[int, ...]
 
 
+class Taken(NamedTuple):
+    """What a run did."""
+
+    step: Step  # what was to be done
+    after: Step  # what is to be done now
+    new: tuple[str, ...]  # files that were added to the folder
+
+
 @dataclass(frozen=True, kw_only=True)
 class Runner:
     """One participant at his desk: a ceremony's folder, his state folder, his token."""
@@ -64,8 +73,8 @@ class Runner:
     clock: Callable[[], int]
     confirm: Callable[[Step], None] = field(default=lambda step: None)  # raises if he says no
 
-    def run(self) -> tuple[Step, list[str]]:
-        """Take the next step, if it is this participant's; return it, and the files that are new.
+    def run(self) -> Taken:
+        """Take the next step, if it is this participant's.
 
         Raises:
             SignerError: it could not be taken; everything is as before, and it may be tried again.
@@ -75,34 +84,41 @@ class Runner:
         me = desk.me()
         with desk.alone():
             new = self._hand_on(desk, me)
-            step = self._look(setting, desk, me)
+            board = self.board(setting, desk)
+            step = self._step(board, desk, me)
             if step.name in _TAKE:
-                setting.roster.require_open(self.clock()) if step.name in _TIMED else None
+                if step.name in _TIMED:
+                    setting.roster.require_open(self.clock())
                 self.confirm(step)
-                _TAKE[step.name](self, setting, desk, me, step)
+                _TAKE[step.name](self, board, desk, me, step)
                 new += self._hand_on(desk, me)
-            new += self._results(setting, desk)
-            return step, new
+                board = self.board(setting, desk)
+            new += self._results(board, desk)
+            return Taken(step, self._step(board, desk, me), tuple(new))
 
     def look(self) -> Step:
         """Return the next step without taking it."""
         setting = self.folder.setting()
         desk = CeremonyState.of(self.state, setting.roster)
-        return self._look(setting, desk, desk.me())
+        return self._step(self.board(setting, desk), desk, desk.me())
 
-    def _look(self, setting: Setting, desk: CeremonyState, me: Me) -> Step:
-        return next_step(self.board(setting, desk), me, desk.memory(), self.active(setting))
+    def _step(self, board: Board, desk: CeremonyState, me: Me) -> Step:
+        return next_step(board, me, desk.memory(), self.active(board.setting))
 
     def board(self, setting: Setting, desk: CeremonyState) -> Board:
         """Return the folder's board, together with the deals that were seen before."""
-        from signer.ceremony.board import read_board
-
         files = self.folder.files()
         for path in sorted(desk.path.glob("seen-deal-*.json")):
             data = desk.get(path.name)
             if data is not None:
                 files[path.name.removeprefix("seen-").replace(".json", "-seen.json")] = data
-        return read_board(setting, files, late=self.clock() >= setting.roster.expires)
+        member = desk.me().member
+        return read_board(
+            setting,
+            files,
+            late=self.clock() >= setting.roster.expires,
+            reader=None if member is None else int(member),
+        )
 
     def active(self, setting: Setting) -> GroupFile | None:
         """Return the group file that came of it, if it lies in the folder and is active."""
@@ -110,7 +126,8 @@ class Runner:
 
     # The steps
 
-    def _deal(self, setting: Setting, desk: CeremonyState, me: Me, _: Step) -> None:
+    def _deal(self, board: Board, desk: CeremonyState, me: Me, _: Step) -> None:
+        setting = board.setting
         dealer = _index(me.dealer)
         bindings = None
         if setting.previous is not None:
@@ -144,8 +161,8 @@ class Runner:
             desk.keep(kept.BINDINGS, known)
         return hashlib.sha256(_signed_payload(known)).digest()
 
-    def _agree(self, setting: Setting, desk: CeremonyState, me: Me, _: Step) -> None:
-        board = self.board(setting, desk)
+    def _agree(self, board: Board, desk: CeremonyState, me: Me, _: Step) -> None:
+        setting = board.setting
         dealers = setting.roster.dealers
         result = self._order(
             lambda token, pin: CheckDeals(
@@ -155,7 +172,7 @@ class Runner:
                 previous=_previous(setting),
                 member=None if me.member is None else int(me.member),
                 dealer=me.dealer if setting.previous is not None else None,
-                deals=tuple(board.deals[dealer].to_json() for dealer in dealers),
+                deals=tuple(_deal_of(board, dealer).to_json() for dealer in dealers),
                 bindings=tuple(
                     board.bindings[dealer].to_json()
                     for dealer in dealers
@@ -163,8 +180,8 @@ class Runner:
                 ),
             )
         )
-        for dealer in dealers:
-            desk.keep(f"seen-deal-{dealer:02}.json", board.deals[dealer].to_bytes())
+        for dealer, deal in board.deals.items():
+            desk.keep(f"seen-deal-{dealer:02}.json", deal.to_bytes())
         if result.has("complaint"):
             complaint = _object(result, "complaint")
             dealer = result.integer("dealer", low=0, high=2**16)
@@ -173,12 +190,12 @@ class Runner:
         agreements = result.array("agreements", low=1, high=2)
         desk.keep(kept.AGREEMENTS, canonical({"agreements": agreements}) + b"\n")
 
-    def _acknowledge(self, setting: Setting, desk: CeremonyState, me: Me, _: Step) -> None:
+    def _acknowledge(self, board: Board, desk: CeremonyState, me: Me, _: Step) -> None:
+        setting = board.setting
         certificate = desk.get(kept.CERTIFICATE)
         if certificate is None:
-            board = self.board(setting, desk)
             if board.outcome is None:
-                raise CeremonyError("the deals are not all there any more")
+                raise ValueError("the step comes after all deals")
             agreements = {who: board.agreements[who] for who in agreeing(setting)}
             statements = [board.bindings[d] for d in setting.roster.dealers if d in board.bindings]
             made = assemble(board.outcome, board.deals, agreements, statements)
@@ -192,7 +209,8 @@ class Runner:
         )
         desk.keep(kept.ACKNOWLEDGEMENT, str(result.take("acknowledgement")).encode())
 
-    def _answer(self, setting: Setting, desk: CeremonyState, me: Me, step: Step) -> None:
+    def _answer(self, board: Board, desk: CeremonyState, me: Me, step: Step) -> None:
+        setting = board.setting
         dealt = desk.dealt()
         if dealt is None:
             raise ValueError("an answer for a deal that this desk never made")
@@ -210,11 +228,11 @@ class Runner:
         name = file_name("opening", _index(me.dealer), step.recipient)
         desk.keep(name, canonical(_object(result, "opening")) + b"\n")
 
-    def _destroy(self, setting: Setting, desk: CeremonyState, me: Me, _: Step) -> None:
+    def _destroy(self, board: Board, desk: CeremonyState, me: Me, _: Step) -> None:
+        setting = board.setting
         certificate = self.folder.read(CERTIFICATE, 16 * 1024 * 1024)
         if certificate is None or setting.previous is None:
             raise CeremonyError("the certificate is not in the folder", code="E_TOO_EARLY")
-        board = self.board(setting, desk)
         text, old = _text(certificate), setting.previous
         result = self._order(
             lambda token, pin: DestroyKey(
@@ -243,13 +261,12 @@ class Runner:
                 added.append(new)
         return added
 
-    def _results(self, setting: Setting, desk: CeremonyState) -> list[str]:
+    def _results(self, board: Board, desk: CeremonyState) -> list[str]:
         """Write certificate and group file where they are due and missing."""
         new = []
         certificate = desk.get(kept.CERTIFICATE)
         if certificate is not None and self.folder.read(CERTIFICATE, len(certificate)) is None:
             new.append(self.folder.add(CERTIFICATE, certificate))
-        board = self.board(setting, desk)
         if board.outcome is not None and board.certified and not board.missing_acknowledgements:
             pending = group_of(board.outcome)
             if not (self.folder.path / PENDING).exists():
@@ -322,6 +339,10 @@ def _outgoing(desk: CeremonyState, me: Me) -> Mapping[str, bytes]:
     return files
 
 
+def _deal_of(board: Board, dealer: int) -> Deal | SlimDeal:
+    return board.deals.get(dealer) or board.slim[dealer]
+
+
 def _signed_payload(raw: bytes) -> bytes:
     from signer.messages.bindings import MAX_BYTES, MAX_PAYLOAD, PAYLOAD_TYPE
     from signer.messages.dsse import SignedFile
@@ -352,7 +373,7 @@ def _text(raw: bytes) -> str:
     return raw.decode("utf-8", errors="replace")
 
 
-_TAKE: Mapping[str, Callable[[Runner, Setting, CeremonyState, Me, Step], None]] = {
+_TAKE: Mapping[str, Callable[[Runner, Board, CeremonyState, Me, Step], None]] = {
     steps.DEAL: Runner._deal,
     steps.AGREE: Runner._agree,
     steps.ACKNOWLEDGE: Runner._acknowledge,

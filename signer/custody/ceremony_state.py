@@ -15,6 +15,7 @@ from typing import Any
 
 from signer.ceremony.agreement import KIND as AGREEMENT
 from signer.ceremony.deal import Deal
+from signer.ceremony.repair_roster import RepairRoster
 from signer.ceremony.roster import Roster
 from signer.ceremony.statement import parse_statement
 from signer.ceremony.steps import Me, Memory
@@ -35,10 +36,10 @@ class CeremonyState:
     """The state folder of one participant in one ceremony."""
 
     path: Path
-    roster: Roster
+    roster: Roster | RepairRoster
 
     @classmethod
-    def of(cls, state: Path, roster: Roster) -> "CeremonyState":
+    def of(cls, state: Path, roster: Roster | RepairRoster) -> "CeremonyState":
         """Return where `state` keeps this ceremony, whether or not it was joined."""
         return cls(state / f"ceremony-{roster.id.hex()[:16]}", roster)
 
@@ -171,6 +172,8 @@ class CeremonyState:
         """Return the receiving key that this ceremony's share is sealed to."""
         if me.member is None:
             return None
+        if isinstance(self.roster, RepairRoster):
+            return self.roster.card.body.kex.hex()
         return self.roster.members[me.member - 1].body.kex.hex()
 
     def _require_fresh(self, me: Me) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 from signer.custody.jobs.hygiene import Hygiene
 from signer.custody.worker_process import run_worker
 from signer.errors import SignerError
+from signer.policy.decision import CLOCK_TOLERANCE
 
 EARLIEST = 1704067200  # 2024-01-01; a clock before this was never set
-CLOCK_SLACK_SECONDS = 300  # that the clock may be behind the journal's last record
 _WORKER_SECONDS = 20.0
 _DUMPABLE, _NOT_LOCKED = "dumpable", "memory_not_locked"  # as the worker's hardening calls them
 _PROC = Path("/proc")
@@ -30,18 +30,18 @@ class Finding:
 
 
 def host_findings(
-    now: float, *, last_record: int | None = None, locks_memory: bool | None = None
+    now: float, *, last_intent: int | None = None, locks_memory: bool | None = None
 ) -> list[Finding]:
     """Look at this machine as a worker would find it. Needs no configuration.
 
     Args:
         now: Unix seconds.
-        last_record: when the journal was last written, if there is one.
+        last_intent: when a request was last about to be signed, by the journal, if there was one.
         locks_memory: whether workers of the running agent can lock their memory; None is that
             none runs, and what a worker started here can do is taken.
     """
     found = worker_weaknesses()
-    clock = clock_finding(now, last_record)
+    clock = clock_finding(now, last_intent)
     if isinstance(found, Finding):
         return [found, clock]
     weaknesses = set(found)
@@ -142,19 +142,20 @@ def ptrace_finding(scope: str | None) -> Finding:
     )
 
 
-def clock_finding(now: float, last_record: int | None = None) -> Finding:
-    """Can the clock be right? `last_record` is when the journal was last written, Unix seconds."""
+def clock_finding(now: float, last_intent: int | None = None) -> Finding:
+    """Can the clock be right? `last_intent` is the moment that E_CLOCK is about, Unix seconds."""
     if now < EARLIEST:
         return Finding("D_CLOCK", "bad", "the clock is before 2024", "set the clock, then look why")
-    if last_record is not None and now + CLOCK_SLACK_SECONDS < last_record:
+    if last_intent is not None and last_intent - int(now) > CLOCK_TOLERANCE:
         return Finding(
             "D_CLOCK",
             "bad",
-            f"the clock is {int(last_record - now)} s before the journal's last record",
+            f"the clock is {last_intent - int(now)} s before the journal's last INTENT: every "
+            "request gets E_CLOCK",
             "set the clock; requests would seem fresh that have expired",
         )
-    return Finding("D_CLOCK", "ok", "the clock is after 2024 and after the journal's last record"
-                   if last_record is not None else "the clock is after 2024")  # fmt: skip
+    return Finding("D_CLOCK", "ok", "the clock is after 2024 and after the journal's last INTENT"
+                   if last_intent is not None else "the clock is after 2024")  # fmt: skip
 
 
 def _text(path: Path) -> str | None:

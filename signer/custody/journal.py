@@ -179,14 +179,7 @@ class Journal(JournalState):
         Raises:
             JournalError: E_EPOCH; or it could not be written.
         """
-        if group.epoch < self.epoch:
-            raise JournalError(
-                f"these shares are of epoch {group.epoch}; this journal has gone on with epoch "
-                f"{self.epoch}",
-                hint=f"sign only with the newest shares: take the group file and envelope of epoch "
-                f"{self.epoch}",
-                code="E_EPOCH",
-            )
+        self.require_epoch(group.epoch)
         if group.epoch > self.epoch:
             certificate = None if group.certificate is None else group.certificate.hex()
             self._append("EPOCH", {"epoch": group.epoch, "certificate": certificate})
@@ -197,15 +190,9 @@ class Journal(JournalState):
         Raises:
             JournalError: E_POLICY_OLD, a later one was followed before; or it could not be written.
         """
-        known = self.policy
-        if known is None or number > known[0]:
+        self.require_followable(number, digest)
+        if self.policy != (number, digest):
             self._append("POLICY", {"number": number, "digest": digest.hex()})
-        elif (number, digest) != known:
-            raise JournalError(
-                f"policy amendment {number} is not the one this share followed last, {known[0]}",
-                hint="take the newest group file and policy; ask the pool which amendment counts",
-                code="E_POLICY_OLD",
-            )
 
     def intent(
         self,

@@ -128,6 +128,35 @@ class JournalState:
                 if self.address_of(validator_index) not in (None, address):
                     raise JournalError(f"validator {validator_index} is bound to another address")
 
+    def require_epoch(self, epoch: int) -> None:
+        """Refuse shares of an earlier epoch than the journal has gone on with.
+
+        Raises:
+            JournalError: E_EPOCH.
+        """
+        if epoch < self.epoch:
+            raise JournalError(
+                f"these shares are of epoch {epoch}; this journal has gone on with epoch "
+                f"{self.epoch}",
+                hint=f"sign only with the newest shares: take the group file and envelope of epoch "
+                f"{self.epoch}",
+                code="E_EPOCH",
+            )
+
+    def require_followable(self, number: int, digest: bytes) -> None:
+        """Refuse an amendment of this epoch's policy before, or beside, the one that is followed.
+
+        Raises:
+            JournalError: E_POLICY_OLD.
+        """
+        known = self.policy
+        if known is not None and number <= known[0] and (number, digest) != known:
+            raise JournalError(
+                f"policy amendment {number} is not the one this share followed last, {known[0]}",
+                hint="take the newest group file and policy; ask the pool which amendment counts",
+                code="E_POLICY_OLD",
+            )
+
     def require_witnessed(self, witnesses: Sequence[SignedFile], id_sign: bytes) -> int:
         """Refuse a journal of which the key at `id_sign`, its holder's, has said more.
 

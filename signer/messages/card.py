@@ -69,19 +69,19 @@ class Attestation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardBody:
-    """What a card says. Of what is not said the weaker claim is taken."""
+    """What a card says."""
 
     name: str  # of the holder
     id_sign: bytes  # 65-byte point; signs cards and ceremony files
     kex: bytes  # 65-byte point; shares are sealed to it
     kex_backup: bytes | None = None  # likewise, of the holder's spare token
-    epoch_nonce: bytes = bytes(NONCE_BYTES)  # drawn for each card: no two are the same bytes
+    epoch_nonce: bytes  # 32 bytes, drawn for each card: no two are the same bytes
     manufacturer: str
     model: str
     serial_sha256: bytes
     profile: str
-    key_backup: str = "possible"  # one of KEY_BACKUPS: whether the vendor lets keys leave or clone
-    software: bool = True  # a token that protects nothing, for rehearsals
+    key_backup: str  # one of KEY_BACKUPS: whether the vendor lets keys leave or clone
+    software: bool  # a token that protects nothing, for rehearsals
     created: int  # Unix seconds
     attestation: Attestation | None = None
 

@@ -96,9 +96,7 @@ class Succession:
     threshold: int
     holders: tuple[bytes, ...]  # identity keys, 65-byte points, of holder 1, 2, … n at first
 
-    def parse(
-        self, values: Sequence[Any], what: str = "replacements"
-    ) -> tuple[Replacement, ...]:
+    def parse(self, values: Sequence[Any], what: str = "replacements") -> tuple[Replacement, ...]:
         """Verify a whole succession, from the first replacement on.
 
         Raises:
@@ -180,9 +178,7 @@ class Succession:
             raise GroupFileError(f"{what}: a signature does not verify")
         return Replacement(body, card, signed)
 
-    def _require_next(
-        self, chain: Sequence[Replacement], body: ReplacementBody, what: str
-    ) -> None:
+    def _require_next(self, chain: Sequence[Replacement], body: ReplacementBody, what: str) -> None:
         if (body.group, body.epoch) != (self.group, self.epoch):
             raise GroupFileError(f"{what}: it is of another group or epoch")
         if body.number != len(chain) + 1:

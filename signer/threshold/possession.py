@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from signer.bls.encoding import PublicKey
+from signer.bls.engine import GROUP_ORDER
 from signer.bls.points import g1_generator, g1_weighted_sum
-from signer.bls.scalar import GROUP_ORDER
 from signer.bls.scheme import public_key
 from signer.errors import EngineError
 from signer.secret import SecretBytes

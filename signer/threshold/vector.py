@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Self
 
 from signer.bls.encoding import PublicKey
+from signer.bls.engine import GROUP_ORDER
 from signer.bls.points import g1_polynomial_at, g1_sum, g1_weighted_sum
-from signer.bls.scalar import GROUP_ORDER
 from signer.errors import EncodingError, ThresholdParameterError
 from signer.threshold.params import MAX_HOLDERS, MIN_THRESHOLD, ShareIndex
 

@@ -62,10 +62,13 @@ class DrillPool:
             name=f"holder {index}",
             id_sign=point(self.keys[index]),
             kex=new_point(),
+            epoch_nonce=bytes([index]) * 32,
             manufacturer="Simulated",
             model="In memory",
             serial_sha256=bytes([index]) * 32,
             profile="softhsm2",
+            key_backup="impossible",
+            software=False,
             created=NOW,
         )
         signed = sign(self.keys[index], CARD_TYPE, body.to_payload())

@@ -54,8 +54,8 @@ class SignBatch(TokenJob):
 
     Network, role, group public key, epoch, index, public share, first policy digest, threshold and
     holders are what the envelope's associated data binds: with any of them changed it does not
-    open. From the first policy the amendments, signed by those holders, lead to the one in force; where
-    a share was repaired, a replacement signed by t of them says who signs in its holder's place.
+    open. From the first policy the amendments, signed by those holders, lead to the one in force;
+    where a share was repaired, a replacement signed by t says who signs in its holder's place.
     """
 
     kind: ClassVar[str] = "sign_batch"

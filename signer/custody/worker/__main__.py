@@ -30,6 +30,10 @@ _HANDLERS = {
     "finish_ceremony": "signer.custody.worker.joining",
     "reseal_share": "signer.custody.worker.joining",
     "destroy_key": "signer.custody.worker.joining",
+    "make_delta": "signer.custody.worker.repairing",
+    "add_up_deltas": "signer.custody.worker.repairing",
+    "finish_repair": "signer.custody.worker.repairing",
+    "open_repair": "signer.custody.worker.repairing",
     "watch_token": "signer.custody.worker.watching",
     "hygiene": "signer.custody.worker.hygiene",
 }

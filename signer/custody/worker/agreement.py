@@ -2,9 +2,10 @@
 
 The envelope opens only under the first policy digest and the holders' identity keys that the order
 names. So those are true, or nothing is opened; and from there the holders' own signatures lead to
-the policy in force. Where a share was repaired, t of the holders have signed the card that stands in
-the place of the lost one: so an agent cannot slip in a key of its own. An agent that hides a newer amendment is not found out here: an honest one
-records the number in its journal and refuses to go back.
+the policy in force. Where a share was repaired, t holders have signed the card that stands in the
+place of the lost one: an agent cannot slip in a key of its own. An agent that hides a newer
+amendment is not found out here: an honest one records the number in its journal and refuses to go
+back.
 """
 
 from signer.custody.jobs.shares import SignBatch

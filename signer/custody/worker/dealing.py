@@ -19,6 +19,7 @@ from signer.custody.worker.notary import identity_on, sign_file
 from signer.custody.worker.opening import open_share
 from signer.errors import CeremonyError, UsageError
 from signer.hsm.keys import ReceivingKey, receiving_key, token_random
+from signer.hsm.mechanisms import require_ceremony_mechanisms
 from signer.hsm.session import TokenSession
 from signer.messages.group_file import GroupFile
 from signer.sealing.envelope import Envelope
@@ -54,9 +55,10 @@ def make_deal(fields: Fields) -> dict[str, Any]:
     _require_dealer(setting, job.dealer)
     card = setting.card_of_dealer(job.dealer)
     with session_on(job.token, job.pin, among=[card.body.kex]) as session:
+        require_ceremony_mechanisms(session)
         identity = identity_on(session, card)
         key = receiving_key(session, [card.body.kex])
-        with _fresh_seed(session) as seed:
+        with fresh_seed(session) as seed:
             constant = _constant(job, setting, session)
             try:
                 body, ciphertexts = deal_of(
@@ -133,7 +135,7 @@ def _require_dealer(setting: Setting, dealer: int) -> None:
         raise CeremonyError(f"{dealer} is no dealer of this ceremony")
 
 
-def _fresh_seed(session: TokenSession) -> SecretBytes:
+def fresh_seed(session: TokenSession) -> SecretBytes:
     """Return 32 bytes of the machine's and the token's randomness together: one good one is enough.
 
     Raises:

@@ -54,7 +54,7 @@ def seal_to_card(fields: Fields) -> dict[str, Any]:
     envelope = Envelope.parse(job.envelope.encode())
     index = require_of_group(envelope, group)
     card = Card.parse_file(job.card.encode(), "the card")
-    require_spare_card(card, group)
+    require_spare_card(card, group, index)
     own = group.card_of(index)
     if job.rehearsal and card.body.kex in envelope.recipients:
         raise SealError("the scratch token is one that the envelope is for", code="E_ENVELOPE")

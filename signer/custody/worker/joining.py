@@ -39,6 +39,7 @@ from signer.custody.worker.notary import identity_on, sign_file
 from signer.custody.worker.opening import open_share
 from signer.errors import CeremonyError, DealError, SelfCheckError
 from signer.hsm.keys import destroy_receiving_key, identity_key, receiving_key, receiving_keys
+from signer.hsm.mechanisms import require_ceremony_mechanisms
 from signer.messages.bindings import MAX_PAYLOAD as MAX_BINDINGS
 from signer.messages.bindings import PAYLOAD_TYPE as BINDINGS_TYPE
 from signer.messages.dsse import SignedFile
@@ -74,6 +75,7 @@ def check_deals(fields: Fields) -> dict[str, Any]:
     )
     agreements, now = [], int(time.time())
     with session_on(job.token, job.pin, among=[card.body.kex]) as session:
+        require_ceremony_mechanisms(session)
         identity = identity_on(session, card)
         if member is not None:
             key = receiving_key(session, [card.body.kex])

@@ -62,15 +62,19 @@ def open_share(
     return key, share
 
 
-def require_spare_card(card: Card, group: GroupFile) -> None:
-    """Refuse a spare's card that shows a key of a card in the group file.
+def require_spare_card(card: Card, group: GroupFile, own: ShareIndex) -> None:
+    """Refuse a card, of a spare for holder `own`, that shows a key of a card in the group file.
+
+    Only the key of the spare that his own card names may be there: it is the very one.
 
     Raises:
         CardError: it is a holder's own card, or borrows a key of one.
     """
-    keys = {card.body.kex, card.body.id_sign}
     for index, other in enumerate(group.current_cards, start=1):
-        if keys & {other.body.kex, other.body.id_sign}:
+        keys, theirs = set(card.body.keys.values()), set(other.body.keys.values())
+        if index == own:  # primary and spare may name each other
+            keys, theirs = keys - {card.body.kex_backup}, theirs - {other.body.kex_backup}
+        if keys & theirs:
             raise CardError(
                 f"this card shows a key of holder {index} ({other.body.name}); a spare is a "
                 "second token with keys of its own",

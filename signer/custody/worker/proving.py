@@ -34,7 +34,7 @@ def verify_share(fields: Fields) -> dict[str, Any]:
     if job.card is not None:
         card, which = Card.parse_file(job.card.encode(), "the spare's card"), "the spare's card"
         hint = "export it anew: signer token card"
-        require_spare_card(card, group)
+        require_spare_card(card, group, index)
     with session_on(job.token, job.pin, among=envelope.recipients) as session:
         key, share = open_share(session, envelope, group)
         share.wipe()

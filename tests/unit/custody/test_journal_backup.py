@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from signer.custody import journal_backup
+from signer.custody.anchor import Anchor
+from signer.custody.host_anchor import HostAnchor
 from signer.custody.journal import Journal
 from signer.custody.journal_backup import export_journal, import_journal, verify_journal
 from signer.custody.journal_state import owner_of
@@ -90,8 +93,29 @@ def test_a_step_back_is_refused(
     assert len(list(path.parent.iterdir())) == 1
 
 
+def release(journal: Journal, validator: int = 9) -> None:
+    intent = journal.intent(bytes(32), [Change(validator, OTHER)], 0)
+    journal.released(intent, [bytes(96)])
+
+
+@pytest.mark.case("X690", "backup with nothing that is not there, over attempts that left nothing")
+def test_a_shorter_backup_is_refused_whatever_it_lacks(path: Path, tmp_path: Path) -> None:
+    backup = tmp_path / "backup"
+    export_journal(path, backup)
+    with opened(path) as journal:
+        refused(journal)
+    raw = path.read_bytes()
+    with pytest.raises(JournalError, match="has record 4") as refusal:
+        import_journal(backup, path, OWNER)
+    assert "keep the journal that is there" in refusal.value.hint
+    assert path.read_bytes() == raw
+    assert len(list(path.parent.iterdir())) == 1
+
+
 @pytest.mark.case("X413", "fork: another INTENT in the same place, well chained")
 def test_a_fork_is_refused(path: Path, tmp_path: Path) -> None:
+    with opened(path) as journal:
+        release(journal)
     fork = tmp_path / "fork"
     fork.touch(mode=0o600)
     fork.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:3]))
@@ -99,8 +123,9 @@ def test_a_fork_is_refused(path: Path, tmp_path: Path) -> None:
         for validator in (2, 3, 4):
             journal.intent(DIGEST, [Change(validator, OTHER)], 0)
     raw = path.read_bytes()
-    with pytest.raises(JournalError, match="has record 3"):
+    with pytest.raises(JournalError, match="its record 5 is RELEASED") as refusal:
         import_journal(fork, path, OWNER)
+    assert "start the agent on it" in refusal.value.hint
     assert path.read_bytes() == raw
 
 
@@ -108,6 +133,18 @@ def test_another_shares_backup_leaves_nothing(path: Path, tmp_path: Path) -> Non
     with pytest.raises(JournalError, match="another index"):
         import_journal(path, tmp_path / "journal.jsonl", owner_of(POOL.group, 2))
     assert not (tmp_path / "journal.jsonl").exists()
+
+
+def test_an_import_that_fails_leaves_nothing(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OutputError("no space left on device")
+
+    monkeypatch.setattr(journal_backup, "write_new", full)
+    with pytest.raises(OutputError):
+        import_journal(path, tmp_path / "journal.jsonl", OWNER)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["state"]
 
 
 @pytest.mark.case("K14", "import while the agent runs")
@@ -147,7 +184,6 @@ def test_refused_attempts_on_an_older_journal_do_not_stop_its_restore(
     path: Path, tmp_path: Path
 ) -> None:
     def attempts(journal: Journal) -> None:
-        journal.require_policy(0, bytes(32))
         refused(journal)
         refused(journal)
 
@@ -161,27 +197,204 @@ def test_refused_attempts_on_an_older_journal_do_not_stop_its_restore(
         assert journal.address_of(9) is None
 
 
-LATER: dict[str, Callable[[Journal], object]] = {
+FINAL: dict[str, Callable[[Journal], object]] = {
+    "a release": release,
+    "an import": lambda j: j.imported([], None, {2: bytes(32)}),
+}
+
+
+@pytest.mark.case("X492", "backup over an older journal under which something has left since")
+@pytest.mark.parametrize("later", FINAL)
+def test_what_may_have_left_is_not_forgotten(path: Path, tmp_path: Path, later: str) -> None:
+    def more(journal: Journal) -> None:
+        refused(journal)
+        FINAL[later](journal)
+        refused(journal)
+
+    older = older_with(path, tmp_path, more)
+    before = older.read_bytes()
+    with pytest.raises(JournalError, match="nothing was imported") as refusal:
+        import_journal(path, older, OWNER)
+    assert "move it aside" in refusal.value.hint
+    assert older.read_bytes() == before
+    assert list(tmp_path.glob("*rolled-back*")) == []
+
+
+NOTHING_LEFT: dict[str, Callable[[Journal], object]] = {
     "an intent that nobody ended": lambda j: j.intent(bytes(32), [Change(9, OTHER)], 0),
-    "another failure": lambda j: refused(j, "E_WORKER"),
-    "a release": lambda j: j.released(j.intent(bytes(32), [Change(9, OTHER)], 0), [bytes(96)]),
-    "a denial": lambda j: j.denied(bytes(32), 0, "E_DENIED"),
+    "a wrong PIN, then a known rollback": lambda j: [refused(j, "E_PIN_REFUSED"), refused(j)],
+    "a worker that died": lambda j: refused(j, "E_WORKER"),
     "a drill": lambda j: j.drilled(NOW, bytes(32)),
 }
 
 
-@pytest.mark.case("X492", "backup over an older journal on which more has happened since")
-@pytest.mark.parametrize("later", LATER)
-def test_whatever_else_was_written_is_not_forgotten(path: Path, tmp_path: Path, later: str) -> None:
-    def more(journal: Journal) -> None:
-        refused(journal)
-        LATER[later](journal)
-
-    older = older_with(path, tmp_path, more)
+@pytest.mark.case("X691", "backup over an older journal on which attempts of any end were made")
+@pytest.mark.parametrize("later", NOTHING_LEFT)
+def test_attempts_that_left_nothing_do_not_stop_a_restore(
+    path: Path, tmp_path: Path, later: str
+) -> None:
+    older = older_with(path, tmp_path, lambda journal: NOTHING_LEFT[later](journal))
     before = older.read_bytes()
-    with pytest.raises(JournalError, match="nothing was imported"):
+    import_journal(path, older, OWNER)
+    assert older.read_bytes() == path.read_bytes()
+    (aside,) = tmp_path.glob("*rolled-back*")
+    assert aside.read_bytes() == before
+
+
+@pytest.mark.case(
+    "X692", "released record that lacks nothing but its newline, over which to import"
+)
+def test_a_last_line_without_its_newline_counts(path: Path, tmp_path: Path) -> None:
+    older = older_with(path, tmp_path, release)
+    older.write_bytes(older.read_bytes()[:-1])
+    with pytest.raises(JournalError, match="record 3 is RELEASED"):
         import_journal(path, older, OWNER)
-    assert older.read_bytes() == before
+
+
+@pytest.mark.case("X693", "backup over a journal in which a person has said no")
+def test_a_persons_no_is_carried_over(path: Path, tmp_path: Path) -> None:
+    def deny(journal: Journal) -> None:
+        journal.denied(b"\1" * 32, None, "E_TARGET")
+        journal.denied(b"\2" * 32, 1000, "E_DENIED")
+
+    with opened(path) as journal:
+        journal.denied(b"\2" * 32, 0, "E_OTHER")
+    older = older_with(path, tmp_path, deny)
+    assert import_journal(path, older, OWNER).sequence == 6
+    assert older.read_bytes().startswith(path.read_bytes())
+    with opened(older) as journal:
+        assert journal.was_denied(b"\1" * 32) == "E_TARGET"
+        assert journal.was_denied(b"\2" * 32) == "E_OTHER"  # the backup knew it
+
+
+@pytest.mark.case("X694", "backup of before an amendment, over a journal that follows it")
+def test_an_amendment_is_not_forgotten(path: Path, tmp_path: Path) -> None:
+    with opened(path) as journal:
+        journal.require_policy(3, b"\3" * 32)
+    older = older_with(path, tmp_path, lambda journal: journal.require_policy(7, b"\7" * 32))
+    import_journal(path, older, OWNER)
+    with opened(older) as journal:
+        assert journal.policy == (7, b"\7" * 32)
+        with pytest.raises(JournalError) as refusal:
+            journal.require_policy(3, b"\3" * 32)
+    assert refusal.value.code == "E_POLICY_OLD"
+
+
+@pytest.mark.case("X694", "backup that follows a later amendment than the journal that is there")
+def test_an_older_amendment_is_not_carried_over(path: Path, tmp_path: Path) -> None:
+    with opened(path) as journal:
+        journal.require_policy(7, b"\7" * 32)
+    older = older_with(path, tmp_path, lambda journal: journal.require_policy(3, b"\3" * 32))
+    import_journal(path, older, OWNER)
+    assert older.read_bytes() == path.read_bytes()
+
+
+def test_two_ends_are_both_kept(path: Path, tmp_path: Path) -> None:
+    kept = []
+    for validator in (20, 21):
+
+        def attempt(journal: Journal, validator: int = validator) -> None:
+            journal.intent(bytes(32), [Change(validator, OTHER)], 0)
+
+        (tmp_path / "journal.jsonl").unlink(missing_ok=True)
+        older = older_with(path, tmp_path, attempt)
+        kept.append(older.read_bytes())
+        import_journal(path, older, OWNER)
+    aside = sorted(tmp_path.glob("*rolled-back*"))
+    assert [entry.name for entry in aside] == [
+        "journal.jsonl.rolled-back-3", "journal.jsonl.rolled-back-3-2",
+    ]  # fmt: skip
+    assert [entry.read_bytes() for entry in aside] == kept
+    import_journal(aside[0], older, OWNER)  # what was set aside can be put back in its turn
+    assert older.read_bytes() == kept[0]
+
+
+@pytest.mark.case("X695", "backup over a journal that is damaged, or another share's")
+def test_a_damaged_journal_is_moved_aside_by_hand(path: Path, tmp_path: Path) -> None:
+    damaged = older_with(path, tmp_path, lambda journal: None)
+    raw = damaged.read_bytes()[:-9] + b'garbage"}\n'
+    damaged.write_bytes(raw)
+    with pytest.raises(JournalError, match="damaged at line 2") as refusal:
+        import_journal(path, damaged, OWNER)
+    assert "move it aside" in refusal.value.hint
+    assert refusal.value.message.count(str(damaged)) == 1
+    damaged.unlink()
+    opened(damaged, 2).close()
+    raw = damaged.read_bytes()
+    with pytest.raises(JournalError, match="another share's"):
+        import_journal(path, damaged, OWNER)
+    assert damaged.read_bytes() == raw
+
+
+# The host's anchor
+
+
+def on_host(journal: Path, anchor: Path) -> Journal:
+    return Journal.open(journal, POOL.group, 1, host_anchor=anchor, clock=lambda: NOW)
+
+
+@pytest.fixture
+def disk(path: Path, tmp_path: Path) -> tuple[Path, HostAnchor]:
+    """An old disk with the host's anchor on it; an attempt was made before it was noticed."""
+    older = older_with(path, tmp_path, lambda journal: None)
+    anchor = tmp_path / "share.json.anchor"
+    with on_host(older, anchor) as journal:
+        refused(journal)
+    return older, HostAnchor(anchor, POOL.group.group_id, 1)
+
+
+@pytest.mark.case("X696", "backup over an older journal whose attempt moved the host's anchor")
+def test_the_hosts_anchor_follows_what_is_put_back(
+    path: Path, disk: tuple[Path, HostAnchor]
+) -> None:
+    older, anchor = disk
+    state = import_journal(path, older, OWNER, anchor)
+    assert anchor.read() == (3, state.head)
+    on_host(older, anchor.path).close()
+
+
+@pytest.mark.case("X696", "the power goes between the host's anchor and the journal")
+def test_an_import_goes_on_after_a_crash(
+    path: Path, disk: tuple[Path, HostAnchor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older, anchor = disk
+
+    def crash(*_: object) -> None:
+        raise OutputError("the power is gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(journal_backup, "_write_over", crash)
+        with pytest.raises(OutputError):
+            import_journal(path, older, OWNER, anchor)
+    with pytest.raises(JournalError, match="the host's anchor"):
+        on_host(older, anchor.path)
+    import_journal(path, older, OWNER, anchor)
+    on_host(older, anchor.path).close()
+
+
+@pytest.mark.case("X697", "host's anchor of a record that neither journal nor backup has")
+def test_an_anchor_that_knows_more_stays(path: Path, disk: tuple[Path, HostAnchor]) -> None:
+    older, anchor = disk
+    for later in (Anchor(9, bytes(32)), Anchor(2, bytes(32))):
+        anchor.advance(later)
+        import_journal(path, older, OWNER, anchor)
+        assert anchor.read() == later
+        with pytest.raises(JournalError, match="the host's anchor"):
+            on_host(older, anchor.path)
+        older.write_bytes(next(older.parent.glob("*rolled-back*")).read_bytes())
+
+
+def test_an_anchor_of_what_stays_is_not_moved(path: Path, tmp_path: Path) -> None:
+    older = older_with(path, tmp_path, lambda journal: None)
+    with opened(path) as journal:
+        anchor = HostAnchor(tmp_path / "anchor", POOL.group.group_id, 1)
+        head = journal.head_at(1)
+        assert head is not None
+        anchor.advance(Anchor(1, head))
+    with opened(older) as journal:
+        refused(journal)
+    import_journal(path, older, OWNER, anchor)
+    assert anchor.read() == (1, head)
 
 
 # Epochs
@@ -222,6 +435,26 @@ def test_a_journal_begun_in_a_later_epoch_gets_its_history(path: Path, tmp_path:
     with in_later_epoch(begun) as journal:
         assert (journal.sequence, journal.address_of(2)) == (5, ADDRESS)
         assert not journal.needs_history
+
+
+@pytest.mark.case("X698", "amendment of an earlier epoch, over which a backup of a later one goes")
+def test_an_earlier_epochs_amendment_is_not_carried_over(path: Path, tmp_path: Path) -> None:
+    older = older_with(path, tmp_path, lambda journal: journal.require_policy(5, b"\5" * 32))
+    with in_later_epoch(older) as journal:
+        refused(journal)
+    with in_later_epoch(path) as journal:
+        journal.require_policy(1, b"\1" * 32)
+    import_journal(path, older, OWNER)
+    assert older.read_bytes() == path.read_bytes()
+
+
+@pytest.mark.case("X698", "epoch and its amendment, that the backup knows nothing of")
+def test_an_epochs_amendment_comes_with_it(path: Path, tmp_path: Path) -> None:
+    older = older_with(path, tmp_path, lambda journal: journal.require_policy(5, b"\5" * 32))
+    with in_later_epoch(older) as journal:
+        journal.require_policy(1, b"\1" * 32)
+    state = import_journal(path, older, OWNER)
+    assert (state.epoch, state.policy) == (2, (1, b"\1" * 32))
 
 
 def test_a_backup_that_knows_the_epoch_is_put_back_as_it_is(path: Path, tmp_path: Path) -> None:

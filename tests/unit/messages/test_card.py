@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -201,12 +202,11 @@ def test_the_largest_card_fits(kind: str) -> None:
     assert Card.parse_file(raw, "card") == card
 
 
-def test_what_is_not_said_is_the_weaker_claim() -> None:
-    body = CardBody(
-        name="Ada", id_sign=FULL.body.id_sign, kex=FULL.body.kex, manufacturer="", model="",
-        serial_sha256=bytes(32), profile="softhsm2", created=0,
-    )  # fmt: skip
-    assert (body.key_backup, body.software, body.attestation) == ("possible", True, None)
+@pytest.mark.parametrize("claim", ["epoch_nonce", "key_backup", "software"])
+def test_no_claim_is_made_by_leaving_it_out(claim: str) -> None:
+    said = {f.name: getattr(FULL.body, f.name) for f in fields(FULL.body) if f.name != claim}
+    with pytest.raises(TypeError, match=claim):
+        CardBody(**said)
 
 
 RAW = canonical(FULL.to_json())

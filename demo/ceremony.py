@@ -1,0 +1,280 @@
+"""`make demo-ceremony`: five people make a key together; one cheats, one loses his token."""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from demo.__main__ import HERE, NAMES, THRESHOLD, step
+from demo.verification import verify_file
+from signer.errors import SignerError
+from signer.testing.ceremony import Ceremony
+from signer.testing.pool import CommandFailedError, Holder, Pool, summary
+
+NEWCOMER = "Farida"
+CHEAT, VICTIM = 5, 3  # share indices
+LATER = ("cheated", "repaired", "reshared", "signed")  # folders in --out, beside the first ceremony
+MADE = ("deal-*", "agree-*", "ack-*", "drill-*", "roster", "policy", "certificate", "group*",
+        "summary")  # fmt: skip
+
+
+def main() -> int:
+    """Run the demo; leave every public file in --out."""
+    parser = argparse.ArgumentParser(prog="make demo-ceremony", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    out: Path = parser.parse_args().out.absolute()
+    with tempfile.TemporaryDirectory(prefix="signer-demo-") as folder:
+        try:
+            return run(Path(folder), out)
+        except (SignerError, CommandFailedError) as error:
+            print(f"the demo failed: {error}", file=sys.stderr)
+            return 1
+
+
+def run(folder: Path, out: Path) -> int:
+    """Hold the ceremonies in `folder` and leave their files in `out`."""
+    started = time.monotonic()
+    print("Five people make a withdrawal key together; nobody ever holds the whole of it. They are")
+    print("folders on this machine, and exchange files. On SoftHSM, which protects nothing: so it")
+    print("is a rehearsal, and every fingerprint says so.\n")
+
+    with Pool.with_tokens(folder / "people", NAMES) as pool:
+        shutil.copy(HERE / "policy.yaml", pool.policy)
+        story = Story(pool, folder / "ceremonies")
+        step(1, "each of the five made keys on his token and a card of them")
+        story.generate()
+        story.sign(range(1234501, 1234504), THRESHOLD)
+        story.cheat()
+        story.reshare()
+        left = leave(out, story)
+        seconds = time.monotonic() - started
+        story.facts["seconds"] = round(seconds, 2)
+    (out / "summary.json").write_text(json.dumps(story.facts, indent=2) + "\n")
+    print(f"\n{out} has the public files of all of it. Look again, offline:")
+    for path in left:
+        print(f"  signer ceremony verify {path}")
+    print(f"{seconds:.0f} seconds.")
+    return 0
+
+
+@dataclass
+class Story:
+    """The ceremonies one after the other, and what there is to remember of them."""
+
+    pool: Pool
+    folder: Path
+    facts: dict[str, Any] = field(default_factory=dict)
+    number: int = 1  # of the last step that was printed
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir()
+        self.members = list(self.pool.holders)
+
+    def tell(self, words: str, *more: str) -> None:
+        """Print the next step, and lines below it."""
+        self.number += 1
+        step(self.number, words)
+        for line in more:
+            print(f"     {line}", flush=True)
+
+    def generate(self) -> None:
+        """Generate the key, and activate it."""
+        people = self.members
+        ceremony = Ceremony(self.pool, self.folder / "generated", people)
+        ceremony.new("dkg", people, THRESHOLD, "--network", "mainnet", "--name", "demo pool")
+        for holder in people:
+            ceremony.join(holder)
+        self.tell(
+            f"Ada proposed to generate a key, {THRESHOLD} of {len(people)}; each compared the "
+            "roster's fingerprint and joined",
+            f"REHEARSAL {ceremony.fingerprint}",
+        )
+        for what in ("dealt", "agreed", "acknowledged"):
+            for holder in people:
+                ceremony.next(holder)
+            self.tell(_ROUNDS[what])
+        self.refuse_before_activation(ceremony)
+        group = ceremony.activate(people)
+        self.tell("all five signed once together, through their agents: the group is active")
+        self.follow(group)
+        self.facts["group_public_key"] = self.shown()["group_public_key"]
+        self.require_verified(ceremony.folder)
+
+    def refuse_before_activation(self, ceremony: Ceremony) -> None:
+        """Let one agent be asked for a signature too early."""
+        pending = ceremony.folder / "group-pending.json"
+        holder = self.members[0]
+        holder.envelope.write_bytes(ceremony.envelope(holder).read_bytes())
+        self.follow(pending)
+        request = self.pool.request([1234500], name="early.json")
+        self.pool.start_agent(holder, group=f'"{pending}"')
+        done = self.pool.sign(request, self.folder / "early", agents=[holder.socket], expect=None)
+        self.pool.stop_agent(holder)
+        if "E_NOT_ACTIVE" not in done.stdout:
+            raise CommandFailedError(f"an agent signed before the activation:\n{done.stdout}")
+        self.tell("before that an agent was asked to sign: denied, E_NOT_ACTIVE")
+
+    def sign(self, validators: Sequence[int], needed: int) -> None:
+        """Have the members' agents sign a request, and verify what comes of it."""
+        for holder in self.members:
+            self.pool.start_agent(holder)
+        request = self.pool.request(validators, name=f"request-{validators[0]}.json")
+        sockets = [holder.socket for holder in self.members]
+        result = summary(self.pool.sign(request, self.folder / "signed", agents=sockets))
+        for holder in self.members:
+            self.pool.stop_agent(holder)
+        signers = [self.members[index - 1].name for index in result["signers"]]
+        if len(signers) != needed:
+            raise CommandFailedError(f"{len(signers)} signed, not {needed}")
+        checked = verify_file(Path(result["file"]))
+        self.facts.setdefault("signed", []).append(checked)
+        self.tell(
+            f"{', '.join(signers)} signed {checked} changes; py_ecc, another implementation, "
+            "verified them"
+        )
+
+    def cheat(self) -> None:
+        """Hold a second ceremony in which one dealer seals another a wrong share."""
+        people = self.members
+        ceremony = Ceremony(self.pool, self.folder / "cheated", people)
+        ceremony.new("dkg", people, THRESHOLD, "--network", "mainnet", "--name", "second key")
+        for holder in people:
+            ceremony.join(holder)
+        cheat, victim = people[CHEAT - 1], people[VICTIM - 1]
+        deal_falsely(ceremony, cheat, victim)
+        for holder in people:
+            ceremony.next(holder)
+        honest = [holder for holder in people if holder is not cheat]
+        ceremony.next(victim, expect=None)
+        self.tell(
+            f"a second key, and {cheat.name} sealed {victim.name} a share that is not on his "
+            f"polynomial: {victim.name} complained, and did not agree"
+        )
+        ceremony.next(cheat, expect=None)
+        named = [ceremony.next(holder, expect=1)["words"] for holder in honest]
+        if any(cheat.name not in words for words in named):
+            raise CommandFailedError(f"the cheat was not named: {named}")
+        self.tell(
+            f"{cheat.name}'s machine had to open that one ciphertext for everybody; all four "
+            "others now see",
+            named[0],
+        )
+        self.facts["cheat_named"] = cheat.name
+        done = self.pool.run("ceremony", "verify", ceremony.folder, expect=1)
+        if "GUILTY" not in done.stdout:
+            raise CommandFailedError("the minutes do not name the cheat")
+
+    def reshare(self) -> None:
+        """Deal the shares anew to six, and destroy every old key."""
+        newcomer = self.add(NEWCOMER)
+        old, members = list(self.members), [*self.members, newcomer]
+        ceremony = Ceremony(self.pool, self.folder / "reshared", members)
+        for holder in old:
+            past = holder.folder / f"epoch-{self.shown()['epoch']}.envelope.json"
+            past.write_bytes(holder.envelope.read_bytes())
+            ceremony.options[holder.index] = ["--envelope", past, "--journal", holder.journal,
+                                              "--yes-destroy"]  # fmt: skip
+        dealers = [part for holder in old[:THRESHOLD] for part in ("--dealer", str(holder.index))]
+        ceremony.new("reshare", members, THRESHOLD, "--previous", self.pool.group, *dealers,
+                     "--reason", "add")  # fmt: skip
+        for holder in members:
+            ceremony.join(holder)
+        ceremony.run()
+        self.tell(
+            f"{NEWCOMER} came; {', '.join(holder.name for holder in old[:THRESHOLD])} dealt the "
+            f"shares anew, {THRESHOLD} of {len(members)}, and with them what their journals bind"
+        )
+        group = ceremony.activate(members)
+        self.members = members
+        before = self.facts["group_public_key"]
+        self.follow(group)
+        if self.shown()["group_public_key"] != before:
+            raise CommandFailedError("the group's key has changed")
+        self.require_verified(ceremony.folder)
+        receipts = self.status(ceremony.folder)["destroyed"]
+        words = self.pool.run("ceremony", "status", ceremony.folder).stdout.splitlines()
+        self.tell(
+            "the six signed once together; then every old holder destroyed the key of his old "
+            f"share: {len(receipts)} receipts",
+            *(line for line in words if line.startswith("epoch ")),
+        )
+        self.facts["destroyed"] = len(receipts)
+        self.sign(range(1234504, 1234506), THRESHOLD)
+
+    # What every part needs
+
+    def add(self, name: str) -> Holder:
+        """Let somebody come who had no part in it so far."""
+        (holder,) = Pool.with_tokens(self.folder.parent / "newcomer", [name]).holders
+        holder.index = len(self.pool.holders) + 1
+        self.pool.holders.append(holder)
+        return holder
+
+    def follow(self, group: Path) -> None:
+        """Have all go on with this group file."""
+        self.pool.group.parent.mkdir(exist_ok=True)
+        shutil.copy(group, self.pool.group)
+
+    def shown(self) -> dict[str, Any]:
+        """Return what `group show` says of the group."""
+        return summary(self.pool.run("group", "show", self.pool.group, "--json"))
+
+    def status(self, folder: Path) -> dict[str, Any]:
+        """Return a ceremony's state."""
+        return summary(self.pool.run("ceremony", "status", folder, "--json"))
+
+    def require_verified(self, folder: Path) -> None:
+        """Check a ceremony from its public files alone."""
+        if not summary(self.pool.run("ceremony", "verify", folder, "--json"))["verified"]:
+            raise CommandFailedError(f"{folder.name} does not verify")
+
+
+_ROUNDS = {
+    "dealt": "each dealt: a polynomial of his own, committed to, a share sealed to every other",
+    "agreed": "each opened his five shares on his token, checked all five deals, and agreed",
+    "acknowledged": "each sealed the sum to his token, opened it again, and proved that it signs",
+}
+
+
+def deal_falsely(ceremony: Ceremony, cheat: Holder, victim: Holder) -> None:
+    """Have the cheat's own token sign a deal that an honest one would not."""
+    done = subprocess.run(
+        [sys.executable, "-m", "demo.cheating_dealer", str(ceremony.folder),
+         "--state", str(ceremony.state(cheat)), *cheat.token_options,
+         "--victim", str(victim.index)],
+        cwd=HERE.parent, env=cheat.token.environment, capture_output=True, text=True, check=False,
+        timeout=60,
+    )  # fmt: skip
+    if done.returncode:
+        raise CommandFailedError(f"the cheating dealer: {done.stderr}")
+
+
+def leave(out: Path, story: Story) -> list[Path]:
+    """Put the ceremonies into `out`, in place of an earlier demo's; return their folders.
+
+    The first one's files lie in `out` itself, what came later in folders of their own.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    for name in LATER:
+        shutil.rmtree(out / name, ignore_errors=True)
+    for pattern in MADE:
+        for old in out.glob(f"{pattern}.json"):
+            old.unlink()
+    shutil.copytree(story.folder / "generated", out, dirs_exist_ok=True)
+    left = [out]
+    for name in LATER:
+        if (story.folder / name).exists():
+            shutil.copytree(story.folder / name, out / name)
+            left += [out / name] if (out / name / "roster.json").exists() else []
+    return left
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,207 @@
+"""What lies in a repair's folder, checked: who has done what, what is wrong, who is to blame.
+
+As `signer.ceremony.board`: a name says where to look, a signature says what a file is. A file that
+does not hold is listed and as good as absent; a fault that a helper signed ends the repair.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from signer.ceremony.acknowledgement import Acknowledgement, AcknowledgementBody
+from signer.ceremony.board import Problem
+from signer.ceremony.complaint import Verdict
+from signer.ceremony.repair_complaint import (
+    COMPLAINT,
+    OPENING,
+    RepairComplaint,
+    RepairOpening,
+    judge,
+    open_complaint,
+    open_opening,
+)
+from signer.ceremony.repair_delta import CheckedDelta, DeltaFile, check_delta, transcript_of
+from signer.ceremony.repair_proof import check_proof
+from signer.ceremony.repair_roster import RepairSetting, each_helper
+from signer.ceremony.repair_sigma import SigmaBody, SigmaFile
+from signer.ceremony.statement import parse_statement
+from signer.errors import CeremonyError, DealError, SignerError
+from signer.messages.dsse import SignedFile
+from signer.messages.group_file import GroupFile
+
+_NAME = re.compile(
+    r"(?P<kind>delta|sigma|ack|complaint|opening)-(?P<first>\d{1,3})"
+    r"(?:-(?:against|for)-(?P<second>\d{1,3}))?(?:-(?:copy|[a-z0-9]{1,8}))?\.json"
+)
+
+
+@dataclass
+class RepairBoard:
+    """All that a folder shows of one repair. Build it with `read_repair`."""
+
+    setting: RepairSetting
+    late: bool = False  # whether the repair's time is over
+    files: dict[int, DeltaFile] = field(default_factory=dict)
+    deltas: dict[int, CheckedDelta] = field(default_factory=dict)
+    sigmas: dict[int, tuple[SigmaFile, SigmaBody]] = field(default_factory=dict)
+    proof: tuple[Acknowledgement, AcknowledgementBody] | None = None
+    complaints: dict[tuple[int, int], RepairComplaint] = field(default_factory=dict)  # of, against
+    signed_complaints: dict[tuple[int, int], SignedFile] = field(default_factory=dict)
+    openings: dict[tuple[int, int], RepairOpening] = field(default_factory=dict)  # helper, to
+    faults: dict[int, DealError] = field(default_factory=dict)  # by helper: seen by everybody
+    problems: list[Problem] = field(default_factory=list)
+    stop: SignerError | None = None  # what ends the repair beside a helper's fault
+
+    @property
+    def missing_deltas(self) -> tuple[int, ...]:
+        """The helpers whose deltas are not there yet."""
+        return each_helper(self.setting, lambda h: h not in self.deltas and h not in self.faults)
+
+    @property
+    def missing_sigmas(self) -> tuple[int, ...]:
+        """The helpers whose sum is not there yet."""
+        return each_helper(self.setting, lambda helper: helper not in self.sigmas)
+
+    @cached_property
+    def transcript(self) -> bytes | None:
+        """The transcript, once all deltas are there."""
+        if self.missing_deltas or self.faults:
+            return None
+        return transcript_of(self.setting, self.deltas)
+
+    @cached_property
+    def repaired(self) -> GroupFile | None:
+        """The group file with the new card in the place of the lost one, once it is due."""
+        if self.missing_sigmas or self.proof is None or self.aborted:
+            return None
+        group, card = self.setting.group, self.setting.roster.card
+        signed = [self.sigmas[int(h)][0].replacement for h in self.setting.roster.helpers]
+        return group.replaced(group.succession.join(group.replacements, card, signed))
+
+    @property
+    def aborted(self) -> bool:
+        """Whether this repair can never succeed."""
+        return bool(self.faults or self.complaints or self.stop)
+
+    @cached_property
+    def verdicts(self) -> list[Verdict]:
+        """Who is to blame, where there is a fault or a complaint that can be judged."""
+        found = [
+            Verdict(helper, None, True, error.message) for helper, error in self.faults.items()
+        ]
+        for (index, helper), complaint in sorted(self.complaints.items()):
+            verdict = judge(
+                self.setting, complaint, self.deltas, self.sigmas.get(helper),
+                self.openings.get((helper, index)), late=self.late,
+            )  # fmt: skip
+            if verdict is not None and helper not in self.faults:
+                found.append(verdict)
+        return found
+
+
+def read_repair(
+    setting: RepairSetting, files: Mapping[str, bytes], *, late: bool = False
+) -> RepairBoard:
+    """Read the files of a folder, by name, in an order that does not matter."""
+    board = RepairBoard(setting, late)
+    for kind, take in _TAKE.items():
+        for name in sorted(files):
+            match = _NAME.fullmatch(name)
+            if match is None or match["kind"] != kind:
+                continue
+            try:
+                take(board, name, files[name], int(match["first"]), int(match["second"] or 0))
+            except DealError as error:
+                board.faults.setdefault(error.dealer, error)
+            except SignerError as error:
+                board.problems.append(Problem(name, error.code, error.message))
+    return board
+
+
+def repair_abort_words(board: RepairBoard) -> str:
+    """Return why the repair is over, and whose fault it is."""
+    verdicts = sorted(board.verdicts, key=lambda verdict: not verdict.dealer_is_guilty)
+    reasons = [verdict.reason for verdict in verdicts]
+    if board.stop is not None:
+        reasons.append(board.stop.message)
+    judged = {(verdict.member, verdict.dealer) for verdict in verdicts}
+    reasons += [
+        f"{board.setting.name_of(index)} complains of {board.setting.name_of(helper)} "
+        f"({complaint.code}); his answer is waited for"
+        for (index, helper), complaint in sorted(board.complaints.items())
+        if (index, helper) not in judged and helper not in board.faults
+    ]
+    return "this repair is over: " + "; ".join(reasons)
+
+
+def _delta(board: RepairBoard, name: str, raw: bytes, helper: int, _: int) -> None:
+    setting = board.setting
+    setting.position_of(helper)
+    file = DeltaFile.parse(raw, name)
+    known = board.files.get(helper)
+    his = file.signed.signed_by(setting.card_of(helper).body.id_sign)
+    if known is not None and known.digest != file.digest and his:
+        checked = None
+        try:
+            checked = check_delta(file, setting, helper)
+        except DealError as error:
+            board.deltas.pop(helper, None)
+            raise error from None
+        if checked is not None:
+            board.deltas.pop(helper, None)
+            raise DealError(
+                f"{setting.name_of(helper)} has signed two different sets of deltas",
+                dealer=helper, code="E_REPAIR_EQUIVOCATION",
+            )  # fmt: skip
+    if known is None and helper not in board.faults:
+        board.deltas[helper] = check_delta(file, setting, helper)
+        board.files[helper] = file
+
+
+def _sigma(board: RepairBoard, name: str, raw: bytes, helper: int, _: int) -> None:
+    board.setting.position_of(helper)
+    file = SigmaFile.parse(raw, name)
+    if board.transcript is None:
+        raise CeremonyError(f"{name}: it is ahead of the deltas it adds up", code="E_EARLY")
+    try:
+        body = file.check(board.setting, helper, board.transcript, name)
+    except CeremonyError as error:
+        if error.code == "E_TRANSCRIPT":
+            board.stop = board.stop or error
+        raise
+    known = board.sigmas.setdefault(helper, (file, body))
+    if known[0].digest != file.digest:
+        board.stop = board.stop or CeremonyError(
+            f"{board.setting.name_of(helper)} has signed two different sums",
+            code="E_REPAIR_EQUIVOCATION",
+        )
+        raise board.stop
+
+
+def _ack(board: RepairBoard, name: str, raw: bytes, index: int, _: int) -> None:
+    if index != board.setting.roster.lost:
+        raise CeremonyError(f"{name}: nobody of this repair has this number")
+    if board.transcript is None or board.missing_sigmas:
+        raise CeremonyError(f"{name}: it is ahead of the deltas and sums", code="E_EARLY")
+    file = Acknowledgement.parse(raw, name)
+    body = check_proof(file, board.setting, board.transcript, name)
+    board.proof = board.proof or (file, body)
+
+
+def _complaint(board: RepairBoard, name: str, raw: bytes, index: int, helper: int) -> None:
+    signed = parse_statement(raw, COMPLAINT, name)
+    said = open_complaint(signed, board.setting, index, helper, name)
+    if board.complaints.setdefault((index, helper), said) is said:
+        board.signed_complaints[index, helper] = signed
+
+
+def _opening(board: RepairBoard, name: str, raw: bytes, helper: int, index: int) -> None:
+    signed = parse_statement(raw, OPENING, name)
+    said = open_opening(signed, board.setting, helper, index, name)
+    board.openings.setdefault((helper, index), said)
+
+
+_TAKE = {
+    "delta": _delta, "sigma": _sigma, "ack": _ack, "complaint": _complaint, "opening": _opening,
+}  # fmt: skip

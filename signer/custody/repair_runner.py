@@ -1,0 +1,273 @@
+"""Take somebody's next step in a repair: decide, have the worker do it, keep it, hand it on.
+
+As `signer.custody.ceremony_runner`: every step can be run again, and what was signed is kept in the
+state folder before it goes into the repair's folder.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from signer.ceremony import repair_steps as steps
+from signer.ceremony.acknowledgement import Acknowledgement
+from signer.ceremony.repair_board import RepairBoard, read_repair
+from signer.ceremony.repair_delta import DeltaFile
+from signer.ceremony.repair_roster import RepairSetting
+from signer.ceremony.repair_sigma import KIND as SIGMA
+from signer.ceremony.repair_sigma import SigmaBody, SigmaFile
+from signer.ceremony.repair_steps import RepairMemory, next_repair_step
+from signer.ceremony.statement import MAX_PAYLOAD
+from signer.ceremony.steps import ANSWER, Me, Step
+from signer.custody.ceremony_folder import REPAIRED, CeremonyFolder
+from signer.custody.ceremony_state import ACKNOWLEDGEMENT, COMPLAINT, ENVELOPE, CeremonyState
+from signer.custody.ceremony_state import file_name as name_of
+from signer.custody.custodian import module_environment
+from signer.custody.jobs import Job
+from signer.custody.jobs.repair import AddUpDeltas, FinishRepair, MakeDelta, OpenRepair
+from signer.custody.jobs.sources import SecretSource, TokenChoice
+from signer.custody.orders import pin_source
+from signer.custody.worker_process import run_worker
+from signer.errors import CeremonyError, UsageError
+from signer.strict import Fields, canonical, parse_object
+
+HELPED, ADDED_UP = "helped.json", "sigma.json"
+_MAX_KEPT = 256 * 1024
+_PERSON_SECONDS = 300.0  # a person types a PIN meanwhile
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepairRunner:
+    """One who takes part, at his desk: a repair's folder, his state folder, his token."""
+
+    folder: CeremonyFolder
+    setting: RepairSetting
+    state: Path
+    token: TokenChoice | None = None
+    pin: SecretSource | None = None
+    envelope: bytes | None = None  # a helper's own share
+    clock: Callable[[], int]
+    worker: Callable[..., Fields] = field(default=run_worker)
+
+    def run(self) -> tuple[Step, list[str]]:
+        """Take the next step, if it is this one's; return it, and the files that are new.
+
+        Raises:
+            SignerError: it could not be taken; everything is as before, and it may be tried again.
+        """
+        desk = self.desk
+        me = desk.me()
+        with desk.alone():
+            new = self._hand_on(desk, me)
+            step = self._look(desk, me)
+            if step.name in _TAKE:
+                if step.name in _TIMED:
+                    self.setting.roster.require_open(self.clock())
+                _TAKE[step.name](self, desk, me, step)
+                new += self._hand_on(desk, me)
+            return step, new + self._result(desk)
+
+    def look(self) -> Step:
+        """Return the next step without taking it."""
+        return self._look(self.desk, self.desk.me())
+
+    @property
+    def desk(self) -> CeremonyState:
+        """What this machine remembers of the repair."""
+        return CeremonyState.of(self.state, self.setting.roster)
+
+    def board(self, desk: CeremonyState) -> RepairBoard:
+        """Return the folder's board, together with the deltas that were seen before."""
+        files = self.folder.files()
+        for path in sorted(desk.path.glob("seen-delta-*.json")):
+            data = desk.get(path.name)
+            if data is not None:
+                files[path.name.removeprefix("seen-").replace(".json", "-seen.json")] = data
+        return read_repair(self.setting, files, late=self.clock() >= self.setting.roster.expires)
+
+    def _look(self, desk: CeremonyState, me: Me) -> Step:
+        return next_repair_step(self.board(desk), me, memory_of(desk))
+
+    # The steps
+
+    def _help(self, desk: CeremonyState, me: Me, _: Step) -> None:
+        if self.envelope is None:
+            raise UsageError("a helper needs --envelope, the envelope of his own share")
+        envelope = _text(self.envelope)
+        result = self._order(
+            lambda token, pin: MakeDelta(
+                **self._place(token, pin), helper=_index(me.dealer), envelope=envelope
+            )
+        )
+        helped = {"session": _object(result, "session"), "delta": str(result.take("delta"))}
+        desk.keep(HELPED, canonical(helped) + b"\n")  # in one file: one goes not without the other
+
+    def _add_up(self, desk: CeremonyState, me: Me, _: Step) -> None:
+        helped, board = _helped(desk), self.board(desk)
+        deltas = _in_order(self.setting, board)
+        result = self._order(
+            lambda token, pin: AddUpDeltas(
+                **self._place(token, pin),
+                helper=_index(me.dealer),
+                session=helped["session"],
+                deltas=deltas,
+            )
+        )
+        for helper, file in board.files.items():
+            desk.keep(f"seen-delta-{helper:02}.json", file.to_bytes())
+        if not self._complained(desk, result):
+            desk.keep(ADDED_UP, str(result.take("sigma")).encode())
+
+    def _finish(self, desk: CeremonyState, _: Me, __: Step) -> None:
+        board = self.board(desk)
+        sigmas = [board.sigmas[int(h)][0] for h in self.setting.roster.helpers]
+        deltas = _in_order(self.setting, board)
+        result = self._order(
+            lambda token, pin: FinishRepair(
+                **self._place(token, pin),
+                deltas=deltas,
+                sigmas=tuple(_text(file.to_bytes()) for file in sigmas),
+            )
+        )
+        if not self._complained(desk, result):
+            desk.keep(ACKNOWLEDGEMENT, str(result.take("acknowledgement")).encode())
+
+    def _answer(self, desk: CeremonyState, me: Me, step: Step) -> None:
+        helped, helper = _helped(desk), _index(me.dealer)
+        complaint = self.board(desk).signed_complaints[step.recipient, helper]
+        result = self._order(
+            lambda token, pin: OpenRepair(
+                **self._place(token, pin),
+                helper=helper,
+                recipient=step.recipient,
+                session=helped["session"],
+                complaint=complaint.to_json(),
+                transcript=memory_of(desk).transcript,
+            )
+        )
+        name = name_of("opening", helper, step.recipient)
+        desk.keep(name, canonical(_object(result, "opening")) + b"\n")
+
+    def _complained(self, desk: CeremonyState, result: Fields) -> bool:
+        if not result.has("complaint"):
+            return False
+        helper = result.integer("helper", low=1, high=2**16)
+        complaint = {"helper": helper, "signed": _object(result, "complaint")}
+        desk.keep(COMPLAINT, canonical(complaint) + b"\n")
+        return True
+
+    # What goes into the folder
+
+    def _hand_on(self, desk: CeremonyState, me: Me) -> list[str]:
+        """Put whatever this desk has signed into the folder, where it is missing."""
+        if (file := desk.get(ACKNOWLEDGEMENT)) is not None:
+            desk.keep(ENVELOPE, Acknowledgement.parse(file).envelope.to_bytes())
+        added = [self.folder.add(name, data) for name, data in _outgoing(desk, me).items()]
+        return [name for name in added if name is not None]
+
+    def _result(self, desk: CeremonyState) -> list[str]:
+        """Write the group file with the new card where it is due and missing."""
+        repaired = self.board(desk).repaired
+        if repaired is None or (self.folder.path / REPAIRED).exists():
+            return []
+        name = self.folder.add(REPAIRED, repaired.to_bytes())
+        return [] if name is None else [name]
+
+    def _place(self, token: TokenChoice, pin: SecretSource) -> dict[str, Any]:
+        return {
+            "token": token,
+            "pin": pin,
+            "roster": _text(self.setting.roster.to_bytes()),
+            "group": _text(self.setting.group.to_bytes()),
+        }
+
+    def _order(self, make: Callable[[TokenChoice, SecretSource], Job]) -> Fields:
+        if self.token is None:
+            raise UsageError("this step needs your token: give --token or --serial")
+        with pin_source(self.pin) as (pin, own):
+            return self.worker(
+                make(self.token, pin),
+                environment=module_environment(self.token.profile.environment),
+                seconds=_PERSON_SECONDS,
+                terminals=own,
+            )
+
+
+def memory_of(desk: CeremonyState) -> RepairMemory:
+    """Return what was done so far.
+
+    Raises:
+        SignerError: the state folder is damaged.
+    """
+    delta, transcript = None, None
+    if desk.get(HELPED) is not None:
+        delta = DeltaFile.parse(_helped(desk)["delta"].encode(), HELPED).digest
+    if (raw := desk.get(ADDED_UP)) is not None:
+        payload = SigmaFile.parse(raw, ADDED_UP).signed.payload
+        fields = Fields(parse_object(payload, what=ADDED_UP, max_bytes=MAX_PAYLOAD), ADDED_UP)
+        fields.constant("type", SIGMA)
+        fields.constant("version", 1)
+        transcript = SigmaBody.take(fields).transcript
+    return RepairMemory(
+        delta=delta,
+        transcript=transcript,
+        finished=desk.get(ACKNOWLEDGEMENT) is not None,
+        complained=desk.get(COMPLAINT) is not None,
+    )
+
+
+def _outgoing(desk: CeremonyState, me: Me) -> Mapping[str, bytes]:
+    """Return what this desk has to show, by the name it has in the folder."""
+    files: dict[str, bytes] = {}
+    index = me.member if me.dealer is None else me.dealer
+    if index is None:
+        return files
+    if desk.get(HELPED) is not None:
+        files[name_of("delta", index)] = _helped(desk)["delta"].encode()
+    for kind, kept in (("sigma", ADDED_UP), ("ack", ACKNOWLEDGEMENT)):
+        if (data := desk.get(kept)) is not None:
+            files[name_of(kind, index)] = data
+    if (data := desk.get(COMPLAINT)) is not None:
+        said = Fields(parse_object(data, what=COMPLAINT, max_bytes=_MAX_KEPT), COMPLAINT)
+        helper = said.integer("helper", low=1, high=2**16)
+        files[name_of("complaint", index, helper)] = canonical(_object(said, "signed")) + b"\n"
+    for path in sorted(desk.path.glob("opening-*.json")):
+        files[path.name] = desk.get(path.name) or b""
+    return files
+
+
+def _helped(desk: CeremonyState) -> dict[str, Any]:
+    """Return the deltas that were made, and the sealed session seed that they came of."""
+    raw = desk.get(HELPED)
+    value = {} if raw is None else parse_object(raw, what=HELPED, max_bytes=_MAX_KEPT)
+    if set(value) != {"session", "delta"} or not isinstance(value["delta"], str):
+        raise CeremonyError(f"{HELPED} in the state folder is damaged", code="E_CEREMONY_STATE")
+    return value
+
+
+def _in_order(setting: RepairSetting, board: RepairBoard) -> tuple[str, ...]:
+    return tuple(_text(board.files[int(h)].to_bytes()) for h in setting.roster.helpers)
+
+
+def _object(result: Fields, name: str) -> dict[str, Any]:
+    value = result.take(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _index(value: int | None) -> int:
+    if value is None:
+        raise ValueError("a step of a helper for somebody who is none")
+    return value
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", errors="replace")
+
+
+_TAKE: Mapping[str, Callable[[RepairRunner, CeremonyState, Me, Step], None]] = {
+    steps.DELTA: RepairRunner._help,
+    steps.SIGMA: RepairRunner._add_up,
+    steps.FINISH: RepairRunner._finish,
+    ANSWER: RepairRunner._answer,
+}
+_TIMED = (steps.DELTA, steps.SIGMA)
