@@ -8,9 +8,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import bare
+from benchmarks import bare, bare_dkg, ceremonies
 from benchmarks.measure import (
     children_cpu_seconds,
     cpu_seconds,
@@ -60,8 +61,25 @@ def main() -> None:
         pool.split(3)
         note("partial_worker_ratio", partial_worker_ratio(pool))
         note("end_to_end_1000_cpu_ratio", end_to_end_ratio(pool))
+    key_generation(note)
     note("help_ms", help_milliseconds(), 1)
     out.write_text(json.dumps(results, indent=2) + "\n")
+
+
+def key_generation(note: Callable[[str, float], None]) -> None:
+    """CPU seconds of one holder who generates a key with others, and the size of their files."""
+    with (
+        tempfile.TemporaryDirectory(prefix="signer-bench-") as folder,
+        Pool.with_tokens(Path(folder) / "pool", (*NAMES, "Farida", "Gustavo")) as pool,
+    ):
+        pool.write_policy()
+        note("dkg_5_of_7_cpu_s", ceremonies.on_tokens(pool, 5, Path(folder) / "seven"))
+        spent, sizes = ceremonies.among_many(pool, 67, 100, Path(folder) / "hundred")
+    note("dkg_67_of_100_cpu_s", spent)
+    bare_seconds = statistics.median(bare_dkg.holder_cpu_seconds(67, 100) for _ in range(3))
+    note("dkg_bare_ratio", spent / bare_seconds)
+    for name, size in asdict(sizes).items():
+        note(f"{name}_67_of_100_bytes", size)
 
 
 def random_roots(count: int) -> list[bytes]:

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from demo.__main__ import HERE, NAMES, THRESHOLD, step
+from demo.__main__ import HERE, NAMES, THRESHOLD
 from demo.verification import verify_file
 from signer.errors import SignerError
 from signer.testing.ceremony import Ceremony
 from signer.testing.pool import CommandFailedError, Holder, Pool, summary
 
 NEWCOMER = "Farida"
-CHEAT, VICTIM = 5, 3  # share indices
+CHEAT, VICTIM, LOST = 5, 3, 4  # share indices
 LATER = ("cheated", "repaired", "reshared", "signed")  # folders in --out, beside the first ceremony
 MADE = ("deal-*", "agree-*", "ack-*", "drill-*", "roster", "policy", "certificate", "group*",
         "summary")  # fmt: skip
@@ -48,10 +48,11 @@ def run(folder: Path, out: Path) -> int:
     with Pool.with_tokens(folder / "people", NAMES) as pool:
         shutil.copy(HERE / "policy.yaml", pool.policy)
         story = Story(pool, folder / "ceremonies")
-        step(1, "each of the five made keys on his token and a card of them")
+        story.tell("each of the five made keys on his token, and a card of them")
         story.generate()
-        story.sign(range(1234501, 1234504), THRESHOLD)
+        story.sign(range(1234501, 1234504), story.members)
         story.cheat()
+        story.repair()
         story.reshare()
         left = leave(out, story)
         seconds = time.monotonic() - started
@@ -71,7 +72,7 @@ class Story:
     pool: Pool
     folder: Path
     facts: dict[str, Any] = field(default_factory=dict)
-    number: int = 1  # of the last step that was printed
+    number: int = 0  # of the last step that was printed
 
     def __post_init__(self) -> None:
         self.folder.mkdir()
@@ -80,7 +81,7 @@ class Story:
     def tell(self, words: str, *more: str) -> None:
         """Print the next step, and lines below it."""
         self.number += 1
-        step(self.number, words)
+        print(f" {self.number:>2}  {words}", flush=True)
         for line in more:
             print(f"     {line}", flush=True)
 
@@ -93,51 +94,51 @@ class Story:
             ceremony.join(holder)
         self.tell(
             f"Ada proposed to generate a key, {THRESHOLD} of {len(people)}; each compared the "
-            "roster's fingerprint and joined",
+            "fingerprint, and joined:",
             f"REHEARSAL {ceremony.fingerprint}",
         )
         for what in ("dealt", "agreed", "acknowledged"):
             for holder in people:
                 ceremony.next(holder)
             self.tell(_ROUNDS[what])
-        self.refuse_before_activation(ceremony)
+        first, pending = people[0], ceremony.folder / "group-pending.json"
+        first.envelope.write_bytes(ceremony.envelope(first).read_bytes())
+        self.follow(pending)
+        self.refuse(first, "E_NOT_ACTIVE")
+        self.tell("an agent that was asked to sign already refused: E_NOT_ACTIVE")
         group = ceremony.activate(people)
         self.tell("all five signed once together, through their agents: the group is active")
         self.follow(group)
         self.facts["group_public_key"] = self.shown()["group_public_key"]
         self.require_verified(ceremony.folder)
 
-    def refuse_before_activation(self, ceremony: Ceremony) -> None:
-        """Let one agent be asked for a signature too early."""
-        pending = ceremony.folder / "group-pending.json"
-        holder = self.members[0]
-        holder.envelope.write_bytes(ceremony.envelope(holder).read_bytes())
-        self.follow(pending)
-        request = self.pool.request([1234500], name="early.json")
-        self.pool.start_agent(holder, group=f'"{pending}"')
-        done = self.pool.sign(request, self.folder / "early", agents=[holder.socket], expect=None)
+    def refuse(self, holder: Holder, code: str) -> None:
+        """Let one agent be asked for a signature that it must not give, and for which reason."""
+        request = self.pool.request([1234500], name=f"{code}.json")
+        self.pool.start_agent(holder)
+        out = self.folder / code
+        done = self.pool.sign(request, out, agents=[holder.socket], expect=None)
         self.pool.stop_agent(holder)
-        if "E_NOT_ACTIVE" not in done.stdout:
-            raise CommandFailedError(f"an agent signed before the activation:\n{done.stdout}")
-        self.tell("before that an agent was asked to sign: denied, E_NOT_ACTIVE")
+        if not done.returncode or code not in done.stdout + done.stderr:
+            raise CommandFailedError(f"an agent was to answer {code}:\n{done.stdout}")
 
-    def sign(self, validators: Sequence[int], needed: int) -> None:
-        """Have the members' agents sign a request, and verify what comes of it."""
-        for holder in self.members:
+    def sign(self, validators: Sequence[int], holders: Sequence[Holder]) -> None:
+        """Have these holders' agents sign a request, and verify what comes of it."""
+        for holder in holders:
             self.pool.start_agent(holder)
         request = self.pool.request(validators, name=f"request-{validators[0]}.json")
-        sockets = [holder.socket for holder in self.members]
+        sockets = [holder.socket for holder in holders]
         result = summary(self.pool.sign(request, self.folder / "signed", agents=sockets))
-        for holder in self.members:
+        for holder in holders:
             self.pool.stop_agent(holder)
         signers = [self.members[index - 1].name for index in result["signers"]]
-        if len(signers) != needed:
-            raise CommandFailedError(f"{len(signers)} signed, not {needed}")
+        if len(signers) != THRESHOLD:
+            raise CommandFailedError(f"{len(signers)} signed, not {THRESHOLD}")
         checked = verify_file(Path(result["file"]))
         self.facts.setdefault("signed", []).append(checked)
         self.tell(
-            f"{', '.join(signers)} signed {checked} changes; py_ecc, another implementation, "
-            "verified them"
+            f"{', '.join(signers)} signed {checked} changes; py_ecc, which is not ours, verified "
+            "them"
         )
 
     def cheat(self) -> None:
@@ -154,16 +155,16 @@ class Story:
         honest = [holder for holder in people if holder is not cheat]
         ceremony.next(victim, expect=None)
         self.tell(
-            f"a second key, and {cheat.name} sealed {victim.name} a share that is not on his "
-            f"polynomial: {victim.name} complained, and did not agree"
+            f"a second key; {cheat.name} sealed {victim.name} a share off his polynomial. "
+            f"{victim.name}'s token",
+            "opened it, and he complained instead of agreeing",
         )
         ceremony.next(cheat, expect=None)
         named = [ceremony.next(holder, expect=1)["words"] for holder in honest]
         if any(cheat.name not in words for words in named):
             raise CommandFailedError(f"the cheat was not named: {named}")
         self.tell(
-            f"{cheat.name}'s machine had to open that one ciphertext for everybody; all four "
-            "others now see",
+            f"{cheat.name} had to open that one ciphertext for everybody, and all others are told:",
             named[0],
         )
         self.facts["cheat_named"] = cheat.name
@@ -171,9 +172,53 @@ class Story:
         if "GUILTY" not in done.stdout:
             raise CommandFailedError("the minutes do not name the cheat")
 
+    def repair(self) -> None:
+        """Destroy a token with its machine, and give its holder the share back."""
+        lost = self.members[LOST - 1]
+        shutil.rmtree(lost.folder)
+        back = self.add(lost.name)
+        back.index = LOST
+        helpers = [holder for holder in self.members if holder is not lost][:THRESHOLD]
+        ceremony = Ceremony(self.pool, self.folder / "repaired", [*helpers, back])
+        ceremony.cards = {holder.index: holder.folder / "card-generated.json" for holder in helpers}
+        ceremony.cards[LOST] = back.card
+        ceremony.options = {holder.index: ["--envelope", holder.envelope] for holder in helpers}
+        asked = [part for holder in helpers for part in ("--helper", str(holder.index))]
+        self.pool.run("ceremony", "new", "repair", "--previous", self.pool.group, "--lost",
+                      str(LOST), *asked, "--card", back.card, "--out", ceremony.folder)  # fmt: skip
+        for holder in ceremony.people:
+            ceremony.join(holder)
+        ceremony.run("done")
+        self.require_verified(ceremony.folder)
+        self.members[LOST - 1] = self.pool.holders[LOST - 1] = back
+        self.follow(ceremony.folder / "group-repaired.json")
+        back.envelope.write_bytes(ceremony.envelope(back).read_bytes())
+        self.tell(
+            f"{lost.name}'s machine and token were destroyed. {names_of(helpers)} repaired her",
+            "share onto a new token; none of them has seen it",
+        )
+        self.refuse(back, "E_JOURNAL_EMPTY")
+        self.take_over_bindings(back, helpers)
+        self.tell(
+            "her agent would not sign (E_JOURNAL_EMPTY) before it knew what their journals bind"
+        )
+        self.sign(range(1234504, 1234506), [*helpers[: THRESHOLD - 1], back])
+        self.facts["repaired"] = LOST
+
+    def take_over_bindings(self, holder: Holder, others: Sequence[Holder]) -> None:
+        """Let the returning holder import what the others' journals bind."""
+        statements = []
+        for other in others:
+            statements.append(other.folder / "bindings.json")
+            self.pool.run("journal", "export", other.journal.parent, "--bindings",
+                          *other.token_options, "--out", statements[-1], holder=other)  # fmt: skip
+        config = self.pool.write_agent_config(holder)
+        self.pool.run("journal", "import", "--bindings", "--config", config, *statements)
+
     def reshare(self) -> None:
         """Deal the shares anew to six, and destroy every old key."""
         newcomer = self.add(NEWCOMER)
+        self.pool.holders.append(newcomer)
         old, members = list(self.members), [*self.members, newcomer]
         ceremony = Ceremony(self.pool, self.folder / "reshared", members)
         for holder in old:
@@ -188,8 +233,9 @@ class Story:
             ceremony.join(holder)
         ceremony.run()
         self.tell(
-            f"{NEWCOMER} came; {', '.join(holder.name for holder in old[:THRESHOLD])} dealt the "
-            f"shares anew, {THRESHOLD} of {len(members)}, and with them what their journals bind"
+            f"{NEWCOMER} came; {names_of(old[:THRESHOLD])} dealt the shares anew, {THRESHOLD} of "
+            f"{len(members)}, and",
+            "with them what their journals bind",
         )
         group = ceremony.activate(members)
         self.members = members
@@ -201,20 +247,20 @@ class Story:
         receipts = self.status(ceremony.folder)["destroyed"]
         words = self.pool.run("ceremony", "status", ceremony.folder).stdout.splitlines()
         self.tell(
-            "the six signed once together; then every old holder destroyed the key of his old "
-            f"share: {len(receipts)} receipts",
+            "the six signed once together; then every old holder destroyed the key of his old",
+            f"share, and signed a receipt: {len(receipts)}",
             *(line for line in words if line.startswith("epoch ")),
         )
         self.facts["destroyed"] = len(receipts)
-        self.sign(range(1234504, 1234506), THRESHOLD)
+        self.sign(range(1234506, 1234508), members)
 
     # What every part needs
 
     def add(self, name: str) -> Holder:
-        """Let somebody come who had no part in it so far."""
-        (holder,) = Pool.with_tokens(self.folder.parent / "newcomer", [name]).holders
+        """Let somebody come with a new token."""
+        place = self.folder.parent / name
+        (holder,) = Pool.with_tokens(place, [name]).holders
         holder.index = len(self.pool.holders) + 1
-        self.pool.holders.append(holder)
         return holder
 
     def follow(self, group: Path) -> None:
@@ -241,6 +287,12 @@ _ROUNDS = {
     "agreed": "each opened his five shares on his token, checked all five deals, and agreed",
     "acknowledged": "each sealed the sum to his token, opened it again, and proved that it signs",
 }
+
+
+def names_of(holders: Sequence[Holder]) -> str:
+    """Return their names in one phrase."""
+    names = [holder.name for holder in holders]
+    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def deal_falsely(ceremony: Ceremony, cheat: Holder, victim: Holder) -> None:

@@ -1,8 +1,8 @@
 """A dealer who seals one member a share that is not on his polynomial, and signs the deal.
 
-`python -m demo.cheating_dealer FOLDER --state STATE --token LABEL --pin-file FILE --victim N`, after
-`signer ceremony join`. Everything anybody can see of the deal is right; only the victim, who opens
-it on his token, finds the fault. The session seed is kept as an honest dealer keeps it, so
+`python -m demo.cheating_dealer FOLDER --state STATE --token LABEL --pin-file FILE --victim N`
+after `signer ceremony join`. All that others can see of the deal is right; only the victim, who
+opens it on his token, finds the fault. The session seed is kept as an honest dealer keeps it, so
 `signer ceremony next` answers the complaint afterwards.
 """
 

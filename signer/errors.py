@@ -19,6 +19,7 @@
     ├─ CeremonyError              1   E_CEREMONY  E_ROSTER      the participants
     │   │                             E_CEREMONY_EXPIRED  E_CEREMONY_STATE
     │   └─ DealError              1   E_DEAL  E_DEAL_…          the named dealer
+    │                             E_REPAIR_…                or helper
     ├─ ConfigError                1   E_CONFIG                  the operator of this machine
     │   └─ ProfileError           1   E_PROFILE
     ├─ OutputError                1   E_OUTPUT                  the result could not be written

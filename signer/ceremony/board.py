@@ -5,11 +5,12 @@ file is, its signature says. A file that does not hold is listed and otherwise a
 fault that somebody signed ends the ceremony and is named.
 """
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from signer.bls.encoding import Signature
 from signer.ceremony.acknowledgement import Acknowledgement
@@ -27,8 +28,8 @@ from signer.ceremony.checking import (
     Outcome,
     check_deal,
     check_slim_deal,
-    dealer_signed,
     outcome_of,
+    require_deal_of,
 )
 from signer.ceremony.complaint import (
     COMPLAINT,
@@ -83,6 +84,7 @@ class Board:
     acknowledgements: dict[int, Acknowledgement] = field(default_factory=dict)
     proofs: dict[int, Signature] = field(default_factory=dict)
     complaints: dict[tuple[int, int], Complaint] = field(default_factory=dict)  # member, dealer
+    complained: dict[tuple[int, int], SignedFile] = field(default_factory=dict)  # as signed
     openings: dict[tuple[int, int], Opening] = field(default_factory=dict)  # dealer, member
     faults: dict[int, DealError] = field(default_factory=dict)  # by dealer: seen by everybody
     problems: list[Problem] = field(default_factory=list)
@@ -141,7 +143,8 @@ class Board:
     def verdicts(self) -> list[Verdict]:
         """Who is to blame, where there is a fault or a complaint that can be judged."""
         found = [
-            Verdict(dealer, None, True, error.message) for dealer, error in self.faults.items()
+            Verdict(dealer, None, True, error.message, error.code)
+            for dealer, error in self._all_faults.items()
         ]
         for (_, dealer), complaint in sorted(self.complaints.items()):
             if dealer in self.faults or dealer not in self.checked:
@@ -162,7 +165,13 @@ class Board:
     @property
     def aborted(self) -> bool:
         """Whether this ceremony can never succeed."""
-        return bool(self.faults or self.complaints or self.stop)
+        return bool(self._all_faults or self.complaints or self.stop)
+
+    @property
+    def _all_faults(self) -> Mapping[int, DealError]:
+        """The faults of single deals, and those that only all of them together show."""
+        _ = self.outcome
+        return self.faults
 
 
 def read_board(
@@ -198,16 +207,9 @@ def _deal(board: Board, name: str, raw: bytes, _role: str, dealer: int, _: int) 
     _require_one_of(dealer, setting.roster.dealers, name)
     deal = Deal.parse(raw, name)
     known = board.deals.get(dealer)
-    if (
-        known is not None
-        and known.digest != deal.digest
-        and dealer_signed(deal.signed, setting, dealer)
-    ):
-        board.checked.pop(dealer, None)
-        raise DealError(
-            f"{setting.name_of(dealer)} has signed two different deals",
-            dealer=dealer, code="E_DEAL_EQUIVOCATION",
-        )  # fmt: skip
+    if known is not None and known.digest != deal.digest:
+        require_deal_of(deal.signed, setting, dealer)  # another ceremony's proves nothing here
+        _equivocation(board, dealer)
     if known is None and dealer not in board.faults:
         board.checked[dealer] = check_deal(deal, setting, dealer)
         board.deals[dealer] = deal
@@ -221,20 +223,45 @@ def _bundle(board: Board, name: str, raw: bytes, _role: str, member: int, _: int
         raise CeremonyError(f"{name}: it is of another ceremony, or another's")
     for dealer, deal in bundle.deals.items():
         _require_one_of(dealer, setting.roster.dealers, name)
-        if dealer not in board.deals and dealer not in board.faults:
+        known = board.deals.get(dealer) or board.slim.get(dealer)
+        if known is not None and known.digest != deal.digest:
+            require_deal_of(deal.signed, setting, dealer)
+            _equivocation(board, dealer)
+        if known is None and dealer not in board.faults:
             checked = check_slim_deal(deal, setting, dealer, ShareIndex(member))
             board.checked[dealer], board.slim[dealer] = checked, deal
     for dealer, signed in bundle.bindings.items():
-        _require_one_of(dealer, setting.roster.dealers, name)
-        open_bindings(signed, setting, dealer)
-        board.bindings.setdefault(dealer, signed)
+        _take_bindings(board, name, dealer, signed)
+
+
+def _equivocation(board: Board, dealer: int) -> NoReturn:
+    board.checked.pop(dealer, None)
+    raise DealError(
+        f"{board.setting.name_of(dealer)} has signed two different deals",
+        dealer=dealer, code="E_DEAL_EQUIVOCATION",
+    )  # fmt: skip
 
 
 def _bindings(board: Board, name: str, raw: bytes, _role: str, dealer: int, _: int) -> None:
-    _require_one_of(dealer, board.setting.roster.dealers, name)
     value = parse_object(raw, what=name, max_bytes=MAX_BINDINGS_BYTES)
     signed = SignedFile.parse(value, name, payload_type=BINDINGS_TYPE, max_payload=MAX_BINDINGS)
-    open_bindings(signed, board.setting, dealer)
+    _take_bindings(board, name, dealer, signed)
+
+
+def _take_bindings(board: Board, name: str, dealer: int, signed: SignedFile) -> None:
+    """Take the statement that the dealer's deal names, of all that he may have made."""
+    setting = board.setting
+    if setting.previous is None:
+        raise CeremonyError(f"{name}: only a reshare takes over bindings", code="E_BINDINGS")
+    _require_one_of(dealer, setting.roster.dealers, name)
+    open_bindings(signed, setting, dealer)
+    if dealer not in board.checked:
+        raise CeremonyError(f"{name}: it is ahead of the deal that names it", code="E_EARLY")
+    if board.checked[dealer].bindings != hashlib.sha256(signed.payload).digest():
+        raise CeremonyError(
+            f"{name}: {setting.name_of(dealer)} stated it another time; his deal does not name it",
+            code="E_BINDINGS",
+        )
     board.bindings.setdefault(dealer, signed)
 
 
@@ -267,7 +294,15 @@ def _complaint(board: Board, name: str, raw: bytes, _r: str, member: int, dealer
     _require_one_of(dealer, board.setting.roster.dealers, name)
     signed = parse_statement(raw, COMPLAINT, name)
     said = open_complaint(signed, board.setting, member, dealer, name)
-    board.complaints.setdefault((member, dealer), said)
+    if dealer not in board.checked and dealer not in board.faults:
+        raise CeremonyError(f"{name}: it is ahead of the deal it complains of", code="E_EARLY")
+    if (MEMBER, member) in board.agreements:
+        raise CeremonyError(
+            f"{name}: member {member} has agreed to all deals, and complains of one",
+            code="E_COMPLAINT",
+        )
+    if board.complaints.setdefault((member, dealer), said) is said:
+        board.complained[member, dealer] = signed
 
 
 def _opening(board: Board, name: str, raw: bytes, _r: str, dealer: int, member: int) -> None:

@@ -78,9 +78,14 @@ def check_slim_deal(
     return _checked(body, deal.digest, setting, {int(member): deal.ciphertext})
 
 
-def dealer_signed(signed: SignedFile, setting: Setting, dealer: int) -> bool:
-    """Tell whether a dealer's own key signed it."""
-    return signed.signed_by(setting.card_of_dealer(dealer).body.id_sign)
+def require_deal_of(signed: SignedFile, setting: Setting, dealer: int) -> None:
+    """Refuse what this dealer did not sign for this ceremony, whatever it says.
+
+    Raises:
+        CeremonyError: it is another's, or of another ceremony.
+        DealError: he signed what is no deal.
+    """
+    _signed_body(signed, setting, dealer)
 
 
 @dataclass(frozen=True)
@@ -146,7 +151,7 @@ def outcome_of(
 
 def _signed_body(signed: SignedFile, setting: Setting, dealer: int) -> DealBody:
     name = setting.name_of(dealer)
-    if not dealer_signed(signed, setting, dealer):
+    if not signed.signed_by(setting.card_of_dealer(dealer).body.id_sign):
         raise CeremonyError(f"{name} did not sign it", code="E_DEAL_SIGNATURE", hint=_NOT_HIS)
     try:
         body = DealBody.parse(signed.payload, f"the deal of {name}")

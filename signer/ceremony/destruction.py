@@ -14,7 +14,7 @@ from signer.messages.dsse import SignedFile
 from signer.messages.group_file import GroupFile
 from signer.messages.group_id import MAX_EPOCH
 from signer.p256 import POINT_BYTES
-from signer.strict import MAX_INTEGER, Fields
+from signer.strict import MAX_INTEGER, Fields, parse_hex
 from signer.threshold.params import MAX_HOLDERS
 
 KIND = "signer-destroyed"
@@ -30,6 +30,9 @@ class Destroyed:
     epoch: int  # of the share that cannot be opened any more
     index: int
     kex: bytes  # 65 bytes: the key that was destroyed
+    kex_backup: (
+        bytes | None
+    )  # the spare token's, which was destroyed as well, if his card shows one
     successor: bytes  # digest of the certificate that replaces the sharing
     moment: int  # Unix seconds
 
@@ -42,6 +45,7 @@ class Destroyed:
                 "epoch": self.epoch,
                 "index": self.index,
                 "kex": self.kex.hex(),
+                "kex_backup": None if self.kex_backup is None else self.kex_backup.hex(),
                 "method": _METHOD,
                 "successor": self.successor.hex(),
                 "moment": self.moment,
@@ -52,11 +56,13 @@ class Destroyed:
     def take(cls, fields: Fields) -> Self:
         """Take the fields of the payload."""
         fields.constant("method", _METHOD)
+        backup = fields.take("kex_backup")
         return cls(
             group=fields.hex_bytes("group", 32),
             epoch=fields.integer("epoch", low=1, high=MAX_EPOCH),
             index=fields.integer("index", low=1, high=MAX_HOLDERS),
             kex=fields.hex_bytes("kex", POINT_BYTES),
+            kex_backup=None if backup is None else parse_hex(backup, POINT_BYTES, fields.what),
             successor=fields.hex_bytes("successor", 32),
             moment=fields.integer("moment", low=0, high=MAX_INTEGER),
         )
@@ -73,8 +79,9 @@ def open_destroyed(
     """
     card = old.card_of(index).body
     said = open_statement(signed, KIND, card.id_sign, Destroyed.take, what)
-    expected = (old.group_id, old.epoch, index, card.kex, successor)
-    if (said.group, said.epoch, said.index, said.kex, said.successor) != expected:
+    expected = (old.group_id, old.epoch, index, card.kex, card.kex_backup, successor)
+    found = (said.group, said.epoch, said.index, said.kex, said.kex_backup, said.successor)
+    if found != expected:
         raise CeremonyError(f"{what}: it is about another key, epoch or certificate")
     return said
 

@@ -92,8 +92,8 @@ class RepairBoard:
         ]
         for (index, helper), complaint in sorted(self.complaints.items()):
             verdict = judge(
-                self.setting, complaint, self.deltas, self.sigmas.get(helper),
-                self.openings.get((helper, index)), late=self.late,
+                self.setting, complaint, self.deltas, self.openings.get((helper, index)),
+                late=self.late,
             )  # fmt: skip
             if verdict is not None and helper not in self.faults:
                 found.append(verdict)
@@ -139,24 +139,13 @@ def _delta(board: RepairBoard, name: str, raw: bytes, helper: int, _: int) -> No
     setting = board.setting
     setting.position_of(helper)
     file = DeltaFile.parse(raw, name)
-    known = board.files.get(helper)
-    his = file.signed.signed_by(setting.card_of(helper).body.id_sign)
-    if known is not None and known.digest != file.digest and his:
-        checked = None
-        try:
-            checked = check_delta(file, setting, helper)
-        except DealError as error:
-            board.deltas.pop(helper, None)
-            raise error from None
-        if checked is not None:
-            board.deltas.pop(helper, None)
-            raise DealError(
-                f"{setting.name_of(helper)} has signed two different sets of deltas",
-                dealer=helper, code="E_REPAIR_EQUIVOCATION",
-            )  # fmt: skip
-    if known is None and helper not in board.faults:
-        board.deltas[helper] = check_delta(file, setting, helper)
-        board.files[helper] = file
+    checked = check_delta(file, setting, helper)
+    if board.files.setdefault(helper, file).digest != file.digest:
+        raise DealError(
+            f"{setting.name_of(helper)} has signed two different sets of deltas",
+            dealer=helper, code="E_REPAIR_EQUIVOCATION",
+        )  # fmt: skip
+    board.deltas[helper] = checked
 
 
 def _sigma(board: RepairBoard, name: str, raw: bytes, helper: int, _: int) -> None:

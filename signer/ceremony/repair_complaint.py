@@ -1,8 +1,10 @@
-"""Complaint, opening, verdict of a repair: as `signer.ceremony.complaint`, of deltas and sums.
+"""Complaint, opening, verdict of a repair: as `signer.ceremony.complaint`, but the shares live on.
 
-What an opening shows is one number of a repair that is over. A helper never opens what he sealed to
-himself, and whoever is sent something complains of one helper only: so neither a helper's share nor
-the lost one can be put together from openings.
+A helper answers the complaint of another: that one delta was for him anyway, and without the delta
+that a helper keeps for himself his share stays hidden. A sum is never opened. The other helpers
+know all parts of it but that one; were it public, t - 1 of them would learn the share of the last.
+So between the returning holder and the helper he complains of nobody can judge: they repair again,
+with another helper or another token.
 """
 
 from collections.abc import Mapping
@@ -12,10 +14,9 @@ from typing import Self
 from signer.ceremony.complaint import Verdict
 from signer.ceremony.repair_delta import CheckedDelta, delta_info
 from signer.ceremony.repair_roster import RepairSetting
-from signer.ceremony.repair_sigma import SigmaBody, SigmaFile, sigma_info
-from signer.ceremony.repairing import E_DECRYPT, E_DELTA, E_SIGMA, delta_of, sigma_of
+from signer.ceremony.repairing import E_DECRYPT, E_DELTA, E_SIGMA, delta_of
 from signer.ceremony.statement import open_statement, payload_of, payload_type_of, take_moment
-from signer.errors import CeremonyError, DealError, EncodingError, SealError
+from signer.errors import CeremonyError, DealError, SealError
 from signer.messages.dsse import SignedFile
 from signer.sealing.transit import open_with_scalar
 from signer.strict import Fields
@@ -120,7 +121,8 @@ def open_complaint(
 def open_opening(
     signed: SignedFile, setting: RepairSetting, helper: int, recipient: int, what: str = "opening"
 ) -> RepairOpening:
-    """Return what a helper shows. Raises as `open_complaint`."""
+    """Return what a helper shows. Raises as `open_complaint`, and where it would open a sum."""
+    require_openable(setting, recipient)
     _require_pair(setting, recipient, helper, what)
     point = setting.card_of(helper).body.id_sign
     said = open_statement(signed, OPENING, point, RepairOpening.take, what)
@@ -133,7 +135,6 @@ def judge(
     setting: RepairSetting,
     complaint: RepairComplaint,
     deltas: Mapping[int, CheckedDelta],
-    sigma: tuple[SigmaFile, SigmaBody] | None,
     opening: RepairOpening | None,
     *,
     late: bool,
@@ -144,33 +145,30 @@ def judge(
         setting: the repair.
         complaint: of a delta if a helper complains, of a sum if the returning holder does.
         deltas: of every helper that is known.
-        sigma: the accused helper's, if the returning holder complains.
         opening: the helper's answer.
         late: whether the repair is over, so that no answer is one.
     """
     helper, index = complaint.helper, complaint.index
     name, who = setting.name_of(helper), setting.name_of(index)
-    of_sum = index == setting.roster.lost
-    if helper not in deltas or (of_sum and (sigma is None or len(deltas) < _count(setting))):
+    if index == setting.roster.lost:
+        return Verdict(
+            helper, index, False,
+            f"{who} complains of the sum that {name} sealed to him ({complaint.code}), which "
+            "nobody else may see: repair again, with another helper or another token",
+        )  # fmt: skip
+    if helper not in deltas:
         return None
-    there = sigma[0].digest if of_sum and sigma is not None else deltas[helper].digest
-    if complaint.file != there:
+    delta = deltas[helper]
+    if complaint.file != delta.digest:
         reason = f"{who} complains of another file than the one that is here"
         return Verdict(helper, index, False, reason)
     if opening is None:
         reason = f"{name} did not answer the complaint of {who}"
         return Verdict(helper, index, True, reason) if late else None
-    roster = setting.roster
-    if of_sum and sigma is not None:
-        sealed, data = sigma[1].sealed, sigma[1].transcript
-        info = sigma_info(roster.id, helper, index)
-    else:
-        sealed = deltas[helper].ciphertexts[setting.position_of(index)]
-        data, info = deltas[helper].associated_data, delta_info(roster.id, helper, index)
+    sealed = delta.ciphertexts[setting.position_of(index)]
+    kex, info = setting.card_of(index).body.kex, delta_info(setting.roster.id, helper, index)
     try:
-        plain = open_with_scalar(
-            opening.ephemeral, sealed, setting.card_of(index).body.kex, info, data
-        )
+        plain = open_with_scalar(opening.ephemeral, sealed, kex, info, delta.associated_data)
     except SealError as error:
         if error.code == "E_OPENING":
             reason = f"{name} showed a key that is not the one of the ciphertext"
@@ -179,11 +177,8 @@ def judge(
         return Verdict(helper, index, True, reason)
     with plain:
         try:
-            if of_sum:
-                sigma_of(setting, deltas, helper, plain).wipe()
-            else:
-                delta_of(setting, deltas[helper], index, plain).wipe()
-        except (DealError, EncodingError) as error:
+            delta_of(setting, delta, index, plain).wipe()
+        except DealError as error:
             return Verdict(helper, index, True, error.message)
     return Verdict(
         helper, index, False,
@@ -192,8 +187,14 @@ def judge(
     )  # fmt: skip
 
 
-def _count(setting: RepairSetting) -> int:
-    return len(setting.roster.helpers)
+def require_openable(setting: RepairSetting, recipient: int) -> None:
+    """Refuse to show what was sealed to the returning holder.
+
+    Raises:
+        CeremonyError: it is a sum, and so for him alone.
+    """
+    if recipient == setting.roster.lost:
+        raise CeremonyError("a sum is never opened: it could give away a helper's share")
 
 
 def _require_pair(setting: RepairSetting, index: int, helper: int, what: str) -> None:

@@ -94,7 +94,8 @@ def _answer(board: RepairBoard, me: Me) -> Step | None:
     if me.dealer is None or me.dealer not in board.deltas:
         return None
     for index, helper in sorted(board.complaints):
-        if helper == me.dealer and (helper, index) not in board.openings:
+        sum_of_his = index == board.setting.roster.lost  # never opened
+        if helper == me.dealer and not sum_of_his and (helper, index) not in board.openings:
             return Step(
                 ANSWER,
                 f"{board.setting.name_of(index)} says that what you sealed to him is wrong: show "

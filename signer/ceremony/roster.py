@@ -269,6 +269,8 @@ def require_previous(roster: Roster, previous: GroupFile) -> ReshareTerms:
         raise CeremonyError("the roster is not of a reshare", code="E_ROSTER")
     old = previous.threshold
     need = max(old.t, old.n - old.t + 1)
+    used = {point for card in previous.current_cards for point in _receiving(card)}
+    again = [card.body.name for card in roster.members if not used.isdisjoint(_receiving(card))]
     wrong = {
         "it follows another group file": terms.previous != previous.digest,
         "it is of another group": terms.group != previous.group_id,
@@ -281,11 +283,16 @@ def require_previous(roster: Roster, previous: GroupFile) -> ReshareTerms:
         f"{len(terms.dealers)} old holders deal, at least {need} must": len(terms.dealers) < need,
         "a rehearsal stays one": roster.rehearsal != previous.rehearsal,
         "the group is not active": not previous.active,
+        f"{', '.join(again)} shows a receiving key of the old epoch": bool(again),
     }
     for why, is_so in wrong.items():
         if is_so:
             raise CeremonyError(f"roster: {why}", code="E_ROSTER")
     return terms
+
+
+def _receiving(card: Card) -> set[bytes]:
+    return {point for role, point in card.body.keys.items() if role != "id_sign"}
 
 
 def _terms(kind: str, fields: Fields) -> SplitTerms | ReshareTerms | None:

@@ -120,10 +120,10 @@ def _after_deals(
 
 def abort_words(board: Board) -> str:
     """Return why the ceremony is over, and whose fault it is."""
-    reasons = [verdict.reason for verdict in board.verdicts if verdict.dealer_is_guilty]
-    reasons += [verdict.reason for verdict in board.verdicts if not verdict.dealer_is_guilty]
+    guilty_first = sorted(board.verdicts, key=lambda verdict: not verdict.dealer_is_guilty)
+    reasons = [f"{verdict.reason} ({verdict.code})" for verdict in guilty_first]
     if board.stop is not None:
-        reasons.append(board.stop.message)
+        reasons.append(f"{board.stop.message} ({board.stop.code})")
     if not reasons:
         reasons = [
             f"member {member} complains of {board.setting.name_of(dealer)} ({complaint.code}); "

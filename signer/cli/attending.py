@@ -1,6 +1,8 @@
 """The wiring of `signer ceremony join`, `next`, `status` and `verify`."""
 
+import re
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,6 @@ from signer.ceremony.bundle import Bundle
 from signer.ceremony.certificate import group_of
 from signer.ceremony.destruction import deletion_words
 from signer.ceremony.minutes import minutes_text
-from signer.ceremony.roster import Roster
 from signer.ceremony.setting import Setting
 from signer.ceremony.steps import ABORTED, DESTROY, Me, Step, abort_words
 from signer.cli import wiring
@@ -17,6 +18,7 @@ from signer.cli.ceremony_words import board_json, roster_text, status_text
 from signer.cli.keying import KeyOptions
 from signer.cli.person import ask, say
 from signer.cli.printer import Printer, printable
+from signer.cli.sparing import other_device
 from signer.custody.ceremony_folder import POLICY, CeremonyFolder
 from signer.custody.ceremony_receipts import destroyed_of
 from signer.custody.ceremony_runner import KeyForDealing, Runner, Taken, active_group
@@ -39,6 +41,11 @@ _GROUPS_TYPED = 2  # of the eight that a fingerprint has
 def join(printer: Printer, *, folder: Path, state: Path, card: Path, typed: str | None) -> None:
     """Do what `signer ceremony join` is asked."""
     there = CeremonyFolder(folder)
+    if (repair := there.repair()) is not None:
+        from signer.cli.repairing import join_repair
+
+        join_repair(printer, repair, state=state, card=card, compare=partial(_compare, typed))
+        return
     setting = there.setting()
     roster = setting.roster
     now = int(time.time())
@@ -48,14 +55,7 @@ def join(printer: Printer, *, folder: Path, state: Path, card: Path, typed: str 
         raise PolicyError("policy.json in the folder is not the policy that the roster names")
     me = _who(setting, card)
     text = f"{roster_text(setting, me)}\n\nThe policy\n\n{policy_text(policy)}"
-    if typed is not None:
-        _require_same(typed, roster)
-    else:
-        with terminal("a fingerprint", '--fingerprint "TEXT"') as tty:
-            say(tty, text)
-            say(tty, "Have another holder read the ceremony's fingerprint to you: not from here.")
-            answer = ask(tty, f"Its last {_GROUPS_TYPED} groups: ")
-        _require_same(answer, roster, last=_GROUPS_TYPED)
+    _compare(typed, roster.id, text)
     CeremonyState.of(state, roster).join(me, now)
     printer.result(
         {
@@ -80,7 +80,7 @@ def take_next(
     envelope: Path | None,
     journal: Path | None,
     yes_destroy: bool,
-    **key_options: Any,
+    **others: Any,
 ) -> None:
     """Do what `signer ceremony next` is asked."""
     token = None
@@ -90,7 +90,14 @@ def take_next(
     old = None
     if envelope is not None:
         old = read_file(envelope, what="envelope", max_bytes=MAX_ENVELOPE_BYTES)
+    if (repair := CeremonyFolder(folder).repair()) is not None:
+        from signer.cli.repairing import repair_runner
+
+        _print_taken(printer, repair_runner(repair, folder, state, token, pin, old).run())
+        return
+    devices = {name: others.pop(name) for name in tuple(others) if name.startswith("spare_")}
     fields: dict[str, Any] = {
+        "spare": other_device("spare", devices, profile, module),
         "folder": CeremonyFolder(folder),
         "state": state,
         "token": token,
@@ -100,27 +107,40 @@ def take_next(
         "clock": lambda: int(time.time()),
         "confirm": lambda step: _confirm(step, yes_destroy),
     }
-    key = KeyOptions(**key_options)
+    key = KeyOptions(**others)
     if key.given:
         key.require_one_source()
         with key.opened() as (source, terminals):
             taken = Runner(**fields, key=KeyForDealing(source, terminals)).run()
     else:
         taken = Runner(**fields).run()
+    _print_taken(printer, taken)
+
+
+def _print_taken(printer: Printer, taken: Taken) -> None:
+    """Print what was done.
+
+    Raises:
+        CeremonyError: E_ABORTED: the ceremony is over.
+    """
     _print_step(printer, taken)
     if taken.after.name == ABORTED:
-        raise CeremonyError(
-            taken.after.words.removeprefix("this ceremony is over: "), code="E_ABORTED"
-        )
+        why = re.sub(r"\Athis (ceremony|repair) is over: ", "", taken.after.words)
+        raise CeremonyError(why, code="E_ABORTED")
 
 
 def status(printer: Printer, *, folder: Path, state: Path | None) -> None:
     """Do what `signer ceremony status` is asked."""
     there = CeremonyFolder(folder)
+    if (repair := there.repair()) is not None:
+        from signer.cli.repairing import repair_status
+
+        repair_status(printer, repair, folder=folder, state=state)
+        return
     setting = there.setting()
     now = int(time.time())
     board = there.board(setting, now)
-    active = active_group(there, setting)
+    active = active_group(there, board)
     gone = destroyed_of(there, board)
     mine = None
     if state is not None:
@@ -156,9 +176,14 @@ def verify(printer: Printer, *, folder: Path) -> None:
         CeremonyError: it did not succeed, or a file does not hold.
     """
     there = CeremonyFolder(folder)
+    if (repair := there.repair()) is not None:
+        from signer.cli.repairing import verify_repair
+
+        verify_repair(printer, repair, folder=folder)
+        return
     setting = there.setting()
     board = there.board(setting, int(time.time()))
-    active = active_group(there, setting)
+    active = active_group(there, board)
     _require_same_results(there, board)
     gone = destroyed_of(there, board)
     text = minutes_text(board, active)
@@ -233,13 +258,29 @@ def _who(setting: Setting, path: Path) -> Me:
     return me
 
 
-def _require_same(typed: str, roster: Roster, last: int | None = None) -> None:
+def _compare(typed: str | None, ceremony: bytes, text: str) -> None:
+    """Have a person compare the fingerprint, unless he has typed it already.
+
+    Raises:
+        DeniedError: E_CONFIRM.
+    """
+    if typed is not None:
+        _require_same(typed, ceremony)
+        return
+    with terminal("a fingerprint", '--fingerprint "TEXT"') as tty:
+        say(tty, text)
+        say(tty, "Have another holder read the ceremony's fingerprint to you: not from here.")
+        answer = ask(tty, f"Its last {_GROUPS_TYPED} groups: ")
+    _require_same(answer, ceremony, last=_GROUPS_TYPED)
+
+
+def _require_same(typed: str, ceremony: bytes, last: int | None = None) -> None:
     """Refuse what is not the fingerprint, or its last groups.
 
     Raises:
         DeniedError: E_CONFIRM.
     """
-    groups = fingerprint(roster.id).split()
+    groups = fingerprint(ceremony).split()
     expected = groups if last is None else groups[-last:]
     plain = typed.lower().replace("rehearsal", " ").replace(" ", "")
     if plain != "".join(expected):

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from signer.cli.options import PATH, pin_option, token_options
+from signer.cli.options import PATH, other_token_options, pin_option, token_options
 from signer.cli.printer import Printer, json_option, printable
 
 if TYPE_CHECKING:
+    from signer.ceremony.repair_roster import RepairRoster
     from signer.ceremony.roster import Roster
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -122,6 +123,29 @@ def reshare(printer: Printer, /, **options: Any) -> None:
     _print_roster(printer, options["out"], new_reshare(**options))
 
 
+@new.command()
+@click.option("--previous", type=PATH, required=True, help="The group file in use.")
+@click.option("--lost", type=int, required=True, metavar="SHARE",
+              help="The share whose token is destroyed.")  # fmt: skip
+@click.option("--helper", "helpers", type=int, multiple=True, required=True, metavar="SHARE",
+              help="A holder who helps; at least t.")  # fmt: skip
+@click.option("--card", type=PATH, required=True, help="The returning holder's new card.")
+@_VALID
+@_OUT
+@json_option
+@click.pass_obj
+def repair(printer: Printer, /, **options: Any) -> None:
+    """Repair one lost share with t other holders; no other share changes.
+
+    Only for a token that is destroyed. If somebody may have it, deal all shares anew (reshare). The
+    helpers learn nothing of the share, and sign the returning holder's new card; the group file
+    that comes of it names that card.
+    """
+    from signer.cli.repairing import new_repair
+
+    _print_roster(printer, options["out"], new_repair(**options))
+
+
 @command.command()
 @_FOLDER
 @_STATE
@@ -146,7 +170,9 @@ def join(printer: Printer, /, **options: Any) -> None:
 @_STATE
 @token_options
 @pin_option
-@click.option("--envelope", type=PATH, help="Reshare: the envelope of your old share.")
+@other_token_options("spare", "the spare token on your old card, whose old key is to go")
+@click.option("--envelope", type=PATH,
+              help="Reshare, repair: the envelope of the share you have.")  # fmt: skip
 @click.option("--journal", type=PATH, help="Reshare: the journal of your old share.")
 @click.option("--mnemonic-file", type=PATH, help="Split: file with the mnemonic, mode 0600.")
 @click.option("--mnemonic", "ask_mnemonic", is_flag=True, help="Split: ask for the mnemonic here.")
@@ -207,7 +233,7 @@ def verify(printer: Printer, /, **options: Any) -> None:
     check(printer, **options)
 
 
-def _print_roster(printer: Printer, out: Path, roster: "Roster") -> None:
+def _print_roster(printer: Printer, out: Path, roster: "Roster | RepairRoster") -> None:
     words = [
         f"ceremony     {roster.fingerprint}",
         f"folder       {printable(str(out))}",
@@ -221,7 +247,7 @@ def _print_roster(printer: Printer, out: Path, roster: "Roster") -> None:
             "ceremony": roster.id.hex(),
             "fingerprint": roster.fingerprint,
             "folder": str(out),
-            "kind": roster.kind,
+            "kind": getattr(roster, "kind", "repair"),
             "rehearsal": roster.rehearsal,
         },
         "\n".join(words),

@@ -90,3 +90,35 @@ def spare(printer: Printer, /, **options: Any) -> None:
     from signer.cli.sparing import make_spare
 
     make_spare(printer, **options)
+
+
+@command.command()
+@click.option("--certificate", type=PATH, help="The ceremony's certificate.")
+@click.option("--previous", type=PATH, help="After a reshare: the group file that it followed.")
+@click.option("--ack", "acknowledgement", type=PATH,
+              help="Your acknowledgement, whose envelope the spare token opens too.")  # fmt: skip
+@click.option("--group", type=PATH, help="With --ack: the group file.")
+@token_options
+@pin_option
+@out_file_option("Where to write the envelope.")
+@json_option
+@click.pass_obj
+def recover(
+    printer: Printer,
+    /,
+    profile: str,
+    module: Path | None,
+    label: str | None,
+    serial: str | None,
+    **options: Any,
+) -> None:
+    """Get a lost envelope back, with the token or its spare and what the ceremony left.
+
+    From the certificate the token computes its share again. With an acknowledgement, the token or
+    the spare opens the copy of the envelope in it. The new envelope says that it was recovered: it
+    does not sign before the journal's history is imported.
+    """
+    from signer.cli.recovering import recover_share
+    from signer.cli.wiring import token_choice
+
+    recover_share(printer, token=token_choice(profile, module, label, serial), **options)

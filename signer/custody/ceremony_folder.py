@@ -5,6 +5,7 @@ added, never overwritten; if a name is taken by something else, ours gets anothe
 reader finds as well.
 """
 
+import contextlib
 import hashlib
 import re
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from signer.ceremony.repair_roster import RepairRoster, RepairSetting
 from signer.ceremony.roster import MAX_BYTES as MAX_ROSTER_BYTES
 from signer.ceremony.roster import Roster
 from signer.ceremony.setting import Setting
-from signer.errors import InputError, OutputError, SignerError
+from signer.errors import CeremonyError, InputError, OutputError, SignerError
 from signer.files import read_file, write_new
 from signer.messages.bindings import MAX_BYTES as MAX_BINDINGS_BYTES
 from signer.messages.drill_certificate import MAX_BYTES as MAX_DRILL_BYTES
@@ -104,24 +105,11 @@ class CeremonyFolder:
 
     def _certified(self) -> dict[str, bytes]:
         """Return what the certificate holds, as the files it was made of."""
-        raw = self.read(CERTIFICATE, MAX_CERTIFICATE_BYTES)
-        if raw is None:
-            return {}
         try:
-            certificate = Certificate.parse(raw, CERTIFICATE)
-            setting = self.setting()
+            raw = self.read(CERTIFICATE, MAX_CERTIFICATE_BYTES)
+            return {} if raw is None else files_of(raw, self.setting())
         except SignerError:
             return {}  # `verify` says what is wrong with it
-        found = {}
-        dealers = certificate.roster.dealers
-        for dealer, deal in zip(dealers, certificate.deals, strict=False):
-            found[f"deal-{dealer:02}-cert.json"] = deal.to_bytes()
-        for dealer, signed in zip(dealers, certificate.bindings, strict=False):
-            found[f"bindings-{dealer:02}-cert.json"] = canonical(signed.to_json())
-        for (role, index), signed in zip(agreeing(setting), certificate.agreements, strict=False):
-            middle = "" if role == MEMBER else "dealer-"
-            found[f"agree-{middle}{index:02}-cert.json"] = canonical(signed.to_json())
-        return found
 
     def board(self, setting: Setting, now: int) -> Board:
         """Return what the folder shows of the ceremony."""
@@ -135,10 +123,11 @@ class CeremonyFolder:
     def drills(self) -> list[bytes]:
         """Return what `signer drill run --activate` may have left here."""
         names = sorted(entry.name for entry in self.path.iterdir() if _DRILLS.fullmatch(entry.name))
-        return [
-            read_file(self.path / name, what="drill", max_bytes=MAX_DRILL_BYTES)
-            for name in names[:_MAX_DRILLS]
-        ]
+        found = []
+        for name in names[:_MAX_DRILLS]:
+            with contextlib.suppress(InputError):  # a folder, or too large: no drill
+                found.append(read_file(self.path / name, what="drill", max_bytes=MAX_DRILL_BYTES))
+        return found
 
     def add(self, name: str, data: bytes) -> str | None:
         """Put a file there, under another name if that one is taken; return the name if it was new.
@@ -155,6 +144,26 @@ class CeremonyFolder:
             if _holds(path, data):
                 return None
         raise OutputError(f"{name!r} and its second name are both taken in {str(self.path)!r}")
+
+
+def files_of(certificate: bytes, setting: Setting) -> dict[str, bytes]:
+    """Return the parts of a certificate as the files it was made of. They are checked like those.
+
+    Raises:
+        SignerError: it is no certificate, or of another ceremony.
+    """
+    made = Certificate.parse(certificate, CERTIFICATE)
+    if made.roster.id != setting.roster.id:
+        raise CeremonyError(f"{CERTIFICATE} is of another ceremony", code="E_CEREMONY")
+    found, dealers = {}, made.roster.dealers
+    for dealer, deal in zip(dealers, made.deals, strict=False):
+        found[f"deal-{dealer:02}-cert.json"] = deal.to_bytes()
+    for dealer, signed in zip(dealers, made.bindings, strict=False):
+        found[f"bindings-{dealer:02}-cert.json"] = canonical(signed.to_json())
+    for (role, index), signed in zip(agreeing(setting), made.agreements, strict=False):
+        middle = "" if role == MEMBER else "dealer-"
+        found[f"agree-{middle}{index:02}-cert.json"] = canonical(signed.to_json())
+    return found
 
 
 def _holds(path: Path, data: bytes) -> bool:

@@ -5,9 +5,8 @@ ceremony's folder, and goes there again whenever it is missing.
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,9 +19,10 @@ from signer.ceremony.deal import Deal, SlimDeal
 from signer.ceremony.setting import Setting
 from signer.ceremony.steps import Me, Step, next_step
 from signer.custody import ceremony_state as kept
-from signer.custody.ceremony_folder import CERTIFICATE, GROUP, PENDING, CeremonyFolder
+from signer.custody.ceremony_folder import CERTIFICATE, GROUP, PENDING, CeremonyFolder, files_of
 from signer.custody.ceremony_state import CeremonyState, file_name
 from signer.custody.custodian import module_environment
+from signer.custody.devices import Device
 from signer.custody.jobs import Job
 from signer.custody.jobs.ceremony import (
     CheckDeals,
@@ -38,8 +38,10 @@ from signer.custody.worker_process import run_worker
 from signer.errors import CeremonyError, InputError, UsageError
 from signer.messages.activation import activation_from_drill
 from signer.messages.drill_certificate import DrillCertificate
+from signer.messages.group_file import MAX_BYTES as MAX_GROUP_BYTES
 from signer.messages.group_file import GroupFile
-from signer.strict import Fields, canonical
+from signer.strict import Fields, canonical, parse_object
+from signer.threshold.params import MAX_HOLDERS
 
 _PERSON_SECONDS = 300.0  # a person types a PIN meanwhile; 100 deals take a slow token a while
 
@@ -67,6 +69,7 @@ class Runner:
     state: Path
     token: TokenChoice | None = None
     pin: SecretSource | None = None
+    spare: Device | None = None  # the spare token on the card, when its old key is to go
     key: KeyForDealing | None = None  # of a split
     envelope: bytes | None = None  # of a reshare: the old share
     journal: Path | None = None  # of a reshare: what the old share has bound
@@ -103,11 +106,19 @@ class Runner:
         return self._step(self.board(setting, desk), desk, desk.me())
 
     def _step(self, board: Board, desk: CeremonyState, me: Me) -> Step:
-        return next_step(board, me, desk.memory(), self.active(board.setting))
+        return next_step(board, me, desk.memory(), active_group(self.folder, board))
 
     def board(self, setting: Setting, desk: CeremonyState) -> Board:
-        """Return the folder's board, together with the deals that were seen before."""
+        """Return the folder's board, together with the deals that were seen before.
+
+        Once the certificate is kept here, it stands for all that came before the acknowledgements:
+        nothing that somebody signs later undoes what everybody has agreed to.
+        """
         files = self.folder.files()
+        certificate = desk.get(kept.CERTIFICATE)
+        if certificate is not None:
+            acknowledged = {name: data for name, data in files.items() if name.startswith("ack-")}
+            return read_board(setting, files_of(certificate, setting) | acknowledged)
         for path in sorted(desk.path.glob("seen-deal-*.json")):
             data = desk.get(path.name)
             if data is not None:
@@ -119,10 +130,6 @@ class Runner:
             late=self.clock() >= setting.roster.expires,
             reader=None if member is None else int(member),
         )
-
-    def active(self, setting: Setting) -> GroupFile | None:
-        """Return the group file that came of it, if it lies in the folder and is active."""
-        return active_group(self.folder, setting)
 
     # The steps
 
@@ -192,15 +199,13 @@ class Runner:
 
     def _acknowledge(self, board: Board, desk: CeremonyState, me: Me, _: Step) -> None:
         setting = board.setting
-        certificate = desk.get(kept.CERTIFICATE)
+        certificate = _certificate(board, desk)
         if certificate is None:
-            if board.outcome is None:
-                raise ValueError("the step comes after all deals")
-            agreements = {who: board.agreements[who] for who in agreeing(setting)}
-            statements = [board.bindings[d] for d in setting.roster.dealers if d in board.bindings]
-            made = assemble(board.outcome, board.deals, agreements, statements)
-            certificate = made.to_bytes()
-            desk.keep(kept.CERTIFICATE, certificate)
+            raise CeremonyError(
+                "the certificate is waited for: of the deals only a bundle is here",
+                hint=f"ask another member for {CERTIFICATE}",
+                code="E_EARLY",
+            )
         text = _text(certificate)
         result = self._order(
             lambda token, pin: FinishCeremony(
@@ -223,6 +228,7 @@ class Runner:
                 dealer=_index(me.dealer),
                 recipient=step.recipient,
                 session=dealt["session"],
+                complaint=board.complained[step.recipient, _index(me.dealer)].to_json(),
             )
         )
         name = file_name("opening", _index(me.dealer), step.recipient)
@@ -230,23 +236,35 @@ class Runner:
 
     def _destroy(self, board: Board, desk: CeremonyState, me: Me, _: Step) -> None:
         setting = board.setting
-        certificate = self.folder.read(CERTIFICATE, 16 * 1024 * 1024)
-        if certificate is None or setting.previous is None:
+        certificate = _certificate(board, desk)
+        if certificate is None:
             raise CeremonyError("the certificate is not in the folder", code="E_TOO_EARLY")
-        text, old = _text(certificate), setting.previous
-        result = self._order(
-            lambda token, pin: DestroyKey(
+        index, old = _index(me.old), setting.old
+
+        def order(token: TokenChoice, pin: SecretSource, *, spare: bool = False) -> DestroyKey:
+            return DestroyKey(
                 token=token,
                 pin=pin,
-                certificate=text,
+                certificate=_text(certificate),
                 previous=_text(old.to_bytes()),
-                index=_index(me.old),
+                index=index,
+                spare=spare,
                 acknowledgements=tuple(
-                    (index, _text(file.to_bytes()))
-                    for index, file in sorted(board.acknowledgements.items())
+                    (member, _text(file.to_bytes()))
+                    for member, file in sorted(board.acknowledgements.items())
                 ),
             )
-        )
+
+        if old.card_of(index).body.kex_backup is not None and desk.get(kept.SPARE_GONE) is None:
+            if self.spare is None:
+                raise UsageError(
+                    "your card shows a spare token, which opens the old share as well: give it "
+                    "with --spare-token"
+                )
+            with pin_source(self.spare.pin) as (pin, terminals):
+                _hire(order(self.spare.token, pin, spare=True), self.spare.token, terminals)
+            desk.keep(kept.SPARE_GONE, b"{}\n")
+        result = self._order(order)
         desk.keep(kept.RECEIPT, canonical(_object(result, "receipt")) + b"\n")
 
     # What goes into the folder
@@ -264,9 +282,11 @@ class Runner:
     def _results(self, board: Board, desk: CeremonyState) -> list[str]:
         """Write certificate and group file where they are due and missing."""
         new = []
-        certificate = desk.get(kept.CERTIFICATE)
-        if certificate is not None and self.folder.read(CERTIFICATE, len(certificate)) is None:
-            new.append(self.folder.add(CERTIFICATE, certificate))
+        certificate = _certificate(board, desk)
+        if certificate is not None:
+            desk.forget_session()  # no complaint can come any more
+            if not (self.folder.path / CERTIFICATE).exists():
+                new.append(self.folder.add(CERTIFICATE, certificate))
         if board.outcome is not None and board.certified and not board.missing_acknowledgements:
             pending = group_of(board.outcome)
             if not (self.folder.path / PENDING).exists():
@@ -283,21 +303,47 @@ class Runner:
         if self.token is None:
             raise UsageError("this step needs your token: give --token or --serial")
         with pin_source(self.pin) as (pin, own):
-            return run_worker(
-                make(self.token, pin),
-                environment=module_environment(self.token.profile.environment),
-                seconds=_PERSON_SECONDS,
-                terminals=(*own, *terminals),
-            )
+            return _hire(make(self.token, pin), self.token, (*own, *terminals))
 
 
-def active_group(folder: CeremonyFolder, setting: Setting) -> GroupFile | None:
-    """Return the active group file in the folder, if it is this ceremony's."""
-    raw = folder.read(GROUP, 4 * 1024 * 1024)
-    if raw is None:
+def _hire(job: Job, token: TokenChoice, terminals: Sequence[int]) -> Fields:
+    return run_worker(
+        job,
+        environment=module_environment(token.profile.environment),
+        seconds=_PERSON_SECONDS,
+        terminals=terminals,
+    )
+
+
+def active_group(folder: CeremonyFolder, board: Board) -> GroupFile | None:
+    """Return the active group file in the folder.
+
+    Raises:
+        InputError: it is no group file.
+        CeremonyError: E_TRANSCRIPT: it is of another ceremony than this one.
+    """
+    raw = None if board.outcome is None else folder.read(GROUP, MAX_GROUP_BYTES)
+    if raw is None or board.outcome is None:
         return None
     group = GroupFile.parse(raw, GROUP)
-    return group if group.active and group.epoch == setting.roster.epoch else None
+    if replace(group, amendments=(), replacements=(), activation=None) != group_of(board.outcome):
+        raise CeremonyError(
+            f"{GROUP} in the folder is not of this ceremony", code="E_TRANSCRIPT",
+            hint="take it out of the folder, and ask who put it there",
+        )  # fmt: skip
+    return group if group.active else None
+
+
+def _certificate(board: Board, desk: CeremonyState) -> bytes | None:
+    """Return the certificate, once everybody has agreed; keep it, whoever this is."""
+    known = desk.get(kept.CERTIFICATE)
+    if known is None and board.outcome is not None and board.certified and not board.slim:
+        agreements = {who: board.agreements[who] for who in agreeing(board.setting)}
+        dealers = board.setting.roster.dealers
+        statements = [board.bindings[d] for d in dealers if d in board.bindings]
+        known = assemble(board.outcome, board.deals, agreements, statements).to_bytes()
+        desk.keep(kept.CERTIFICATE, known)
+    return known
 
 
 def activated(pending: GroupFile, drills: Sequence[bytes], now: int) -> GroupFile | None:
@@ -329,9 +375,11 @@ def _outgoing(desk: CeremonyState, me: Me) -> Mapping[str, bytes]:
         if (data := desk.get(kept.ACKNOWLEDGEMENT)) is not None:
             files[file_name("ack", me.member)] = data
         if (data := desk.get(kept.COMPLAINT)) is not None:
-            value = json.loads(data)
-            name = file_name("complaint", me.member, value["dealer"])
-            files[name] = canonical(value["signed"]) + b"\n"
+            said = Fields(parse_object(data, what=kept.COMPLAINT, max_bytes=8192), kept.COMPLAINT)
+            dealer = said.integer("dealer", low=0, high=MAX_HOLDERS)
+            files[file_name("complaint", me.member, dealer)] = (
+                canonical(_object(said, "signed")) + b"\n"
+            )
         if agreements:
             files[file_name("agree", me.member)] = agreements.pop(0)
     if agreements and me.dealer is not None:

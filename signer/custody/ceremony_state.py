@@ -20,7 +20,7 @@ from signer.ceremony.roster import Roster
 from signer.ceremony.statement import parse_statement
 from signer.ceremony.steps import Me, Memory
 from signer.errors import CeremonyError, InputError, OutputError
-from signer.files import make_folder, read_file, write_new
+from signer.files import make_folder, read_file, write_new, write_over
 from signer.strict import Fields, canonical, parse_object
 from signer.threshold.params import MAX_HOLDERS, ShareIndex
 
@@ -29,6 +29,7 @@ _JOINED, _LOCK = "joined.json", "lock"
 DEALT, COMPLAINT = "dealt.json", "complaint.json"
 AGREEMENTS, ACKNOWLEDGEMENT, ENVELOPE = "agreements.json", "ack.json", "envelope.json"
 BINDINGS, CERTIFICATE, RECEIPT = "bindings.json", "certificate.json", "destroyed.json"
+SPARE_GONE = "spare-destroyed.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,12 @@ class CeremonyState:
         """
         make_folder(self.path.parent, mode=0o700)
         self._require_fresh(me)
+        if self.get(_JOINED) is not None:
+            raise CeremonyError(
+                "this ceremony was joined before with this state folder",
+                hint="go on: signer ceremony next",
+                code="E_CEREMONY_STATE",
+            )
         make_folder(self.path, mode=0o700)
         value = {
             "type": "signer-ceremony-joined",
@@ -115,6 +122,12 @@ class CeremonyState:
         if set(value) != {"session", "deal"}:
             raise CeremonyError(f"{DEALT} in the state folder is damaged", code="E_CEREMONY_STATE")
         return value
+
+    def forget_session(self) -> None:
+        """Drop the sealed session seed: after the certificate nobody can complain any more."""
+        dealt = self.dealt()
+        if dealt is not None and dealt["session"] is not None:
+            write_over(self.path / DEALT, canonical({**dealt, "session": None}) + b"\n")
 
     def agreements(self) -> list[dict[str, Any]]:
         """Return the signed agreements, the member's before the dealer's."""

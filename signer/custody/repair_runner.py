@@ -20,6 +20,7 @@ from signer.ceremony.repair_steps import RepairMemory, next_repair_step
 from signer.ceremony.statement import MAX_PAYLOAD
 from signer.ceremony.steps import ANSWER, Me, Step
 from signer.custody.ceremony_folder import REPAIRED, CeremonyFolder
+from signer.custody.ceremony_runner import Taken
 from signer.custody.ceremony_state import ACKNOWLEDGEMENT, COMPLAINT, ENVELOPE, CeremonyState
 from signer.custody.ceremony_state import file_name as name_of
 from signer.custody.custodian import module_environment
@@ -49,8 +50,8 @@ class RepairRunner:
     clock: Callable[[], int]
     worker: Callable[..., Fields] = field(default=run_worker)
 
-    def run(self) -> tuple[Step, list[str]]:
-        """Take the next step, if it is this one's; return it, and the files that are new.
+    def run(self) -> Taken:
+        """Take the next step, if it is this one's.
 
         Raises:
             SignerError: it could not be taken; everything is as before, and it may be tried again.
@@ -65,7 +66,8 @@ class RepairRunner:
                     self.setting.roster.require_open(self.clock())
                 _TAKE[step.name](self, desk, me, step)
                 new += self._hand_on(desk, me)
-            return step, new + self._result(desk)
+            new += self._result(desk)
+            return Taken(step, self._look(desk, me), tuple(new))
 
     def look(self) -> Step:
         """Return the next step without taking it."""
@@ -142,7 +144,6 @@ class RepairRunner:
                 recipient=step.recipient,
                 session=helped["session"],
                 complaint=complaint.to_json(),
-                transcript=memory_of(desk).transcript,
             )
         )
         name = name_of("opening", helper, step.recipient)

@@ -13,6 +13,11 @@ from typing import Any
 import pytest
 
 from signer.custody.desk import read_group
+from signer.custody.jobs.drilling import SealToCard
+from signer.custody.jobs.sources import SecretSource, TokenChoice
+from signer.custody.worker_process import run_worker
+from signer.errors import CardError
+from signer.hsm.profile import load_profile
 from signer.sealing.share import seal_share
 from signer.secret import SecretBytes
 from signer.testing.pool import Holder, Pool, summary
@@ -159,6 +164,29 @@ def test_what_is_no_spare_gets_no_slot(pool: Pool, tmp_path: Path) -> None:
     assert not out.exists()
     assert "E_OUTPUT" in share_spare(pool, both, expect=1)
     assert both.read_bytes() == before
+
+
+@pytest.mark.case("T13", "recovery rehearsed from the primary's slot, by a forged order")
+def test_a_recovery_is_not_rehearsed_from_the_primary(pool: Pool) -> None:
+    ada = pool.holders[0]
+    pool.run("token", "setup", *options(ada, SCRATCH), holder=ada)
+    pool.run("token", "card", *options(ada, SCRATCH), "--name", "scratch",
+             "--out", ada.folder / "scratch.json", holder=ada)  # fmt: skip
+
+    def rehearse(label: str) -> None:
+        job = SealToCard(
+            token=TokenChoice(profile=load_profile("softhsm2"), label=label),
+            pin=SecretSource(file=str(ada.token.pin_file)),
+            group=pool.group.read_text(),
+            envelope=(ada.folder / "both.json").read_text(),
+            card=(ada.folder / "scratch.json").read_text(),
+            rehearsal=True,
+        )
+        run_worker(job, environment={"SOFTHSM2_CONF": str(ada.token.config)}, seconds=20)
+
+    with pytest.raises(CardError, match="from the spare's slot"):
+        rehearse("holder-1")
+    rehearse(SPARE)
 
 
 def test_the_journal_mark_goes_with_the_share(pool: Pool, tmp_path: Path) -> None:

@@ -141,6 +141,7 @@ class OpenDeal(CeremonyJob):
     dealer: int
     recipient: int
     session: dict[str, Any]  # the sealed session seed
+    complaint: dict[str, Any]  # as the recipient signed it
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object."""
@@ -149,6 +150,7 @@ class OpenDeal(CeremonyJob):
             "dealer": self.dealer,
             "recipient": self.recipient,
             "session": self.session,
+            "complaint": self.complaint,
         }
 
     @classmethod
@@ -159,6 +161,7 @@ class OpenDeal(CeremonyJob):
             dealer=fields.integer("dealer", low=0, high=MAX_HOLDERS),
             recipient=fields.integer("recipient", low=1, high=MAX_HOLDERS),
             session=take_object(fields, "session"),
+            complaint=take_object(fields, "complaint"),
         )
         fields.done()
         return job
@@ -196,6 +199,7 @@ class DestroyKey(TokenJob):
     certificate: str  # of the new epoch
     previous: str  # the group file whose share it is
     index: int  # of the old share
+    spare: bool  # whether the token is the spare on his card: it signs no receipt
     acknowledgements: tuple[tuple[int, str], ...]  # member, text of his file
 
     def to_json(self) -> dict[str, Any]:
@@ -205,6 +209,7 @@ class DestroyKey(TokenJob):
             "certificate": self.certificate,
             "previous": self.previous,
             "index": self.index,
+            "spare": self.spare,
             "acknowledgements": [
                 {"member": member, "text": text} for member, text in self.acknowledgements
             ],
@@ -224,6 +229,7 @@ class DestroyKey(TokenJob):
             certificate=take_text(fields, "certificate"),
             previous=take_text(fields, "previous"),
             index=fields.integer("index", low=1, high=MAX_HOLDERS),
+            spare=fields.boolean("spare"),
             acknowledgements=tuple(acknowledgements),
         )
         fields.done()

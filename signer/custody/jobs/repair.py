@@ -108,7 +108,6 @@ class OpenRepair(RepairJob):
     recipient: int
     session: dict[str, Any]  # the sealed session seed
     complaint: dict[str, Any]  # the recipient's, signed
-    transcript: bytes | None  # of what was added up, if it was
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object."""
@@ -118,24 +117,17 @@ class OpenRepair(RepairJob):
             "recipient": self.recipient,
             "session": self.session,
             "complaint": self.complaint,
-            "transcript": None if self.transcript is None else self.transcript.hex(),
         }
 
     @classmethod
     def parse(cls, fields: Fields) -> Self:
         """Take the order from `fields`."""
-        transcript = None
-        if fields.has("transcript"):
-            value = fields.take("transcript")
-            if value is not None:
-                transcript = Fields({"transcript": value}, "order").hex_bytes("transcript", 32)
         job = cls(
             **_take_place(fields),
             helper=_index(fields, "helper"),
             recipient=_index(fields, "recipient"),
             session=take_object(fields, "session"),
             complaint=take_object(fields, "complaint"),
-            transcript=transcript,
         )
         fields.done()
         return job

@@ -6,12 +6,13 @@ from typing import Any
 
 from signer.bls.scalar import SecretScalar
 from signer.bls.scheme import public_key
-from signer.ceremony.complaint import OPENING_TYPE, Opening
+from signer.ceremony.complaint import COMPLAINT, HIDDEN, OPENING_TYPE, Opening, open_complaint
 from signer.ceremony.deal import PAYLOAD_TYPE, Deal, sealed_json, take_sealed
 from signer.ceremony.dealing import SEED_BYTES, ephemeral_seed
 from signer.ceremony.dealing import make_deal as deal_of
 from signer.ceremony.roster import Roster, SplitTerms
 from signer.ceremony.setting import Setting
+from signer.ceremony.statement import take_statement
 from signer.custody.jobs.ceremony import CeremonyJob, MakeDeal, OpenDeal
 from signer.custody.worker.desk_token import session_on
 from signer.custody.worker.key_source import read_key
@@ -78,10 +79,20 @@ def make_deal(fields: Fields) -> dict[str, Any]:
 
 
 def open_deal(fields: Fields) -> dict[str, Any]:
-    """Show the ephemeral key of one recipient's ciphertext, after his complaint."""
+    """Show the ephemeral key of one recipient's ciphertext, after his complaint.
+
+    Raises:
+        CeremonyError: this recipient does not complain of what only he can see.
+    """
     job = OpenDeal.parse(fields)
     setting = setting_of(job)
     _require_dealer(setting, job.dealer)
+    if job.recipient not in setting.roster.indices:
+        raise CeremonyError(f"the roster has no member {job.recipient}")
+    signed = take_statement(job.complaint, COMPLAINT, "complaint")
+    complaint = open_complaint(signed, setting, job.recipient, job.dealer)
+    if complaint.code not in HIDDEN:
+        raise CeremonyError(f"a complaint of {complaint.code} needs no answer")
     card = setting.card_of_dealer(job.dealer)
     sealed = take_sealed(Fields(job.session, "session"), _SEALED_SEED_BYTES)
     with session_on(job.token, job.pin, among=[card.body.kex]) as session:

@@ -187,16 +187,22 @@ def destroy_key(fields: Fields) -> dict[str, Any]:
             "the new share is sealed to the same key", code="E_TOO_EARLY",
             hint="each epoch has a key of its own: signer token card --fresh-key",
         )  # fmt: skip
+    target = body.kex_backup if job.spare else body.kex
+    if target is None:
+        raise CeremonyError("the card shows no spare token's key", code="E_TOO_EARLY")
     with session_on(job.token, job.pin) as session:
-        identity = identity_on(session, previous.card_of(job.index))
+        identity = None if job.spare else identity_on(session, previous.card_of(job.index))
         # Absent: it was destroyed before a power cut, and the receipt was not written.
-        if any(key.public_point == body.kex for key in receiving_keys(session)):
-            destroy_receiving_key(session, body.kex)
+        if job.spare or any(key.public_point == target for key in receiving_keys(session)):
+            destroy_receiving_key(session, target)
+        if identity is None:
+            return {"receipt": None}
         said = Destroyed(
             group=previous.group_id,
             epoch=previous.epoch,
             index=job.index,
             kex=body.kex,
+            kex_backup=body.kex_backup,
             successor=certificate_digest(outcome),
             moment=int(time.time()),
         )

@@ -24,6 +24,7 @@ from signer.ceremony.repair_complaint import (
     RepairComplaint,
     RepairOpening,
     open_complaint,
+    require_openable,
 )
 from signer.ceremony.repair_delta import (
     PAYLOAD_TYPE,
@@ -167,24 +168,20 @@ def open_repair(fields: Fields) -> dict[str, Any]:
     """Show the ephemeral key of one ciphertext, to whoever has signed a complaint of it.
 
     Raises:
-        CeremonyError: nobody complained, or of what the helper sealed to himself.
+        CeremonyError: nobody complained, or of what the helper sealed to himself, or of a sum.
     """
     job = OpenRepair.parse(fields)
     setting = _setting_of(job)
+    require_openable(setting, job.recipient)
     signed = take_statement(job.complaint, COMPLAINT, "complaint")
     open_complaint(signed, setting, job.recipient, job.helper)  # from another than himself
-    context = setting.roster.id
-    if job.recipient == setting.roster.lost:
-        if job.transcript is None:
-            raise CeremonyError("the complaint is of a sum that was never made")
-        context = job.transcript
     card = setting.card_of(job.helper)
     with session_on(job.token, job.pin, among=[card.body.kex]) as session:
         identity = identity_on(session, card)
         key = receiving_key(session, [card.body.kex])
         with (
             _opened_seed(job.session, setting, key) as seed,
-            ephemeral_seed(seed, context, job.recipient) as ephemeral,
+            ephemeral_seed(seed, setting.roster.id, job.recipient) as ephemeral,
             ephemeral_scalar(ephemeral) as scalar,
         ):
             said = RepairOpening(

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,6 @@ from signer.agent.doctor import (
     Confinement,
     examine,
     journal_holder,
-    last_record_time,
     pin_finding,
     socket_finding,
     unit_finding,
@@ -19,10 +19,10 @@ from signer.agent.doctor import (
 from signer.custody.doctor import Finding
 from signer.custody.doctor_files import Inspector
 from signer.custody.jobs.sources import SecretSource
-from tests.simulators.desk import SimulatedDesk
-from tests.simulators.holders import NOW, SimulatedPool
+from signer.custody.journal import Journal
+from signer.messages.items import Change
+from tests.simulators.holders import ADDRESS, SimulatedPool
 
-POOL = SimulatedPool.new()
 CONFINED = Confinement(
     status={"NoNewPrivs": "1", "Seccomp": "2", "CapEff": "0000000000000000"},
     limits=(
@@ -61,6 +61,7 @@ def test_a_configuration_whose_files_are_all_missing_gives_findings(tmp_path: Pa
     for code in ("D_GROUP_FILE", "D_ENVELOPE_FILE", "D_POLICY_FILE", "D_PIN_FILE", "D_PAPERS"):
         assert found[code] == "bad", code
     assert found["D_CONFIG"] == found["D_STATE_FOLDER"] == found["D_SOCKET_FOLDER"] == "ok"
+    assert found["D_JOURNAL"] == found["D_JOURNAL_MARK"] == found["D_PIN_GUARD"] == "ok"
     assert found["D_SOCKET"] == found["D_UNIT"] == found["D_TOKEN"] == "skipped"
     assert found["D_MODULE"] == "bad"
 
@@ -108,22 +109,27 @@ def test_no_file_makes_it_stumble(tmp_path: Path, kind: str) -> None:
     assert found["D_GROUP_FILE" if kind != "garbage" else "D_PAPERS"] == "bad"
 
 
-@pytest.mark.case("X347", "doctor: a journal cut short, garbage, empty, a FIFO, huge lines")
-def test_the_journals_last_time_is_read_or_nothing(tmp_path: Path) -> None:
-    desk = SimulatedDesk(POOL, tmp_path)
-    desk.journal.denied(bytes(32), 1, "E_X")
-    path = desk.path
-    assert last_record_time(path) == int(NOW)
-    whole = path.read_bytes()
-    path.write_bytes(whole + b'{"half')
-    assert last_record_time(path) == int(NOW)
-    for raw in (b"", b"\n", b"\n\n\n", b"garbage\n", b"[]\n", b"{}\n", b"\xff" * 5_000_000 + b"\n"):
-        path.write_bytes(raw)
-        assert last_record_time(path) is None
-    path.unlink()
-    assert last_record_time(path) is None
-    os.mkfifo(path)
-    assert last_record_time(path) is None
+@pytest.mark.case("X705", "doctor: journal and PIN guard that an agent would not start with")
+def test_what_the_agent_keeps_is_looked_at(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    (state / "journal.jsonl").write_text("garbage\n")
+    (state / "journal.jsonl").chmod(0o600)
+    (state / "pin-guard.json").write_text("{")
+    (tmp_path / "e.json.journal").write_text("{}")
+    found = states(examine(config(tmp_path)))
+    assert [found[code] for code in ("D_JOURNAL", "D_JOURNAL_MARK", "D_PIN_GUARD")] == ["bad"] * 3
+
+
+def test_the_clock_is_held_against_the_last_intent(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    ahead = time.time() + 200
+    pool = SimulatedPool.new()
+    with Journal.open(state / "journal.jsonl", pool.group, 1, clock=lambda: ahead) as journal:
+        assert states(examine(config(tmp_path)))["D_CLOCK"] == "ok"
+        journal.intent(bytes(32), [Change(1, ADDRESS)], 0)
+        assert states(examine(config(tmp_path)))["D_CLOCK"] == "bad"
 
 
 def test_who_has_the_journal_is_found(tmp_path: Path) -> None:

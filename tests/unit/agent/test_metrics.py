@@ -5,6 +5,7 @@ import math
 import os
 import re
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -203,6 +204,35 @@ def test_the_agent_serves_what_it_did(tmp_path: Path) -> None:
             assert status["exposure"] == {
                 "unseals": 0, "milliseconds": 0, "longest_milliseconds": 0, "weaknesses": [],
             }  # fmt: skip
+
+    asyncio.run(main())
+
+
+def test_the_page_tells_the_last_drill_and_the_journals_state(tmp_path: Path) -> None:
+    desk = SimulatedDesk(POOL, tmp_path)
+
+    async def main() -> None:
+        async with serving(desk, peers=EVERYTHING) as agent:
+
+            async def page() -> Page:
+                return Page((await agent.ask("GET", "/v1/metrics")).body.decode())
+
+            def state_in(page: Page) -> list[str]:
+                states = ("verified", "unverified", "behind")
+                return [s for s in states if page.get("signer_journal_state", state=s)]
+
+            assert math.isnan((await page()).get("signer_seconds_since_last_drill"))
+            desk.journal.drilled(int(desk.now) - 90, bytes(32))
+            assert (await page()).get("signer_seconds_since_last_drill") == 90
+            assert state_in(await page()) == ["unverified"]
+            assert (await agent.ask("POST", "/v1/sign", POOL.request(1).to_bytes())).status == 200
+            assert state_in(await page()) == ["verified"]
+            later = replace(POOL.request(2), witnesses=(POOL.witness(1, sequence=99),))
+            answer = await agent.ask("POST", "/v1/sign", later.to_bytes())
+            assert answer.code == "E_ROLLBACK"
+            assert state_in(await page()) == ["behind"]
+            status = (await agent.ask("GET", "/v1/status")).json
+            assert status["journal"]["state"] == "behind"
 
     asyncio.run(main())
 

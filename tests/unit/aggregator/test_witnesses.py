@@ -99,6 +99,15 @@ def test_a_spares_partials_count_if_they_are_right() -> None:
     assert names(tally) == [(1, "liar", "E_WITNESS"), (1, "other", "E_WITNESS")]
 
 
+@pytest.mark.case("X704", "right partials under a spare's witness that names others")
+def test_a_spares_witness_says_which_partials() -> None:
+    true = POOL.reply(1, REQUEST)
+    said = POOL.witness(1, request_digest=REQUEST.digest, partials_sha256=bytes(32))
+    tally = tally_of()
+    assert not tally.add("moved", replace(true, witness=replace(said, key_id=bytes(32))))
+    assert names(tally) == [(1, "moved", "E_WITNESS")]
+
+
 @pytest.mark.case("X501", "partials moved to other items, or a denial made a partial")
 def test_partials_stay_with_their_items() -> None:
     first, _, third = POOL.reply(1, REQUEST).partials

@@ -82,10 +82,14 @@ def test_bash_completes_with_it() -> None:
     assert "_signer_completion" in second
 
 
-@pytest.mark.case("X348", "completion for a shell that there is not")
-def test_an_unknown_shell_is_a_usage_error() -> None:
+@pytest.mark.case("X348", "completion for a shell that there is not, or for none")
+@pytest.mark.parametrize("shell", [["tcsh"], []])
+def test_an_unknown_shell_is_a_usage_error(shell: list[str]) -> None:
     done = subprocess.run(
-        [SIGNER, "completion", "tcsh"], capture_output=True, text=True, check=False, timeout=30
+        [SIGNER, "completion", *shell], capture_output=True, text=True, check=False, timeout=30
     )
     assert done.returncode == 2
     assert done.stderr.startswith("E_USAGE")
+    assert done.stderr.count("\n") == 1
+    assert "\\" not in done.stderr
+    assert "bash" in done.stderr

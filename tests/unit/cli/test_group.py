@@ -142,7 +142,7 @@ def papers(monkeypatch: pytest.MonkeyPatch, pool: SimulatedPool) -> tuple[str, s
         network = None
 
     monkeypatch.setattr(Desk, "lay", lambda *_: desk_of(pool))
-    found = papers_finding(Config())  # type: ignore[arg-type]
+    found, _ = papers_finding(Config())  # type: ignore[arg-type]
     return found.state, found.what, found.fix
 
 

@@ -44,6 +44,17 @@ def change(folder: Path, text: str = "3\n5\n") -> tuple[str | Path, ...]:
     return ("--to", str(ADDRESS), "--validators", listed)
 
 
+@pytest.mark.case("X708", "output path with a newline and an escape in it")
+def test_a_path_does_not_steer_the_terminal(tmp_path: Path) -> None:
+    group, out = tmp_path / "group.json", tmp_path / "a\nb\x1b[2J"
+    group.write_bytes(POOL.group.to_bytes())
+    said = run("new", "--group", group, "--out", out, *change(tmp_path))
+    assert "written to " in said.splitlines()[0]
+    assert said.splitlines()[0].endswith("a\\nb\\x1b[2J")
+    assert len(said.splitlines()) == 2
+    assert out.exists()
+
+
 def test_each_kind_is_made_of_its_options(tmp_path: Path) -> None:
     made = new(tmp_path, POOL, *change(tmp_path))
     assert made.items == (Change(3, ADDRESS), Change(5, ADDRESS))

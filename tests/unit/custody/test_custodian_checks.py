@@ -120,6 +120,44 @@ def test_a_rollback_that_a_worker_found_stops_the_next_request_at_once(
     assert code(desk) == ""
 
 
+@pytest.mark.case("X702", "request after a start with the clock years ahead; and in the past")
+def test_a_wrong_clock_at_a_start_stops_nothing(desk: SimulatedDesk) -> None:
+    desk.now = NOW + 10**9
+    desk.journal.require_policy(1, bytes(32))
+    desk.journal.drilled(int(desk.now), bytes(32))
+    desk.now = NOW
+    assert code(desk) == ""
+    desk.worker.jobs.clear()
+    desk.now = NOW - 61
+    assert code(desk) == "E_CLOCK"
+    desk.now = NOW - 60
+    assert code(desk) == ""
+
+
+@pytest.mark.case("X703", "witness of a later journal that comes while another request is signed")
+def test_what_is_signed_meanwhile_does_not_leave(desk: SimulatedDesk) -> None:
+    other = replace(POOL.request(50), witnesses=(POOL.witness(1, sequence=7),))
+
+    def ask(_: object) -> None:
+        with pytest.raises(JournalError):
+            desk.custodian.review(other, 0)
+
+    desk.worker.before = ask
+    with pytest.raises(JournalError) as refused:
+        desk.custodian.sign(REQUEST, 0)
+    assert refused.value.code == "E_ROLLBACK"
+    assert desk.records() == ["OPENED", "INTENT"]
+
+
+def test_only_a_worker_that_held_it_against_an_anchor_verifies_it(desk: SimulatedDesk) -> None:
+    profile = desk.custodian.token.profile
+    for anchor, state in (("none", "unverified"), ("token", "verified"), ("none", "verified")):
+        token = replace(desk.custodian.token, profile=replace(profile, journal_anchor=anchor))
+        desk.custodian.token = token
+        desk.custodian.sign(REQUEST, 0)
+        assert desk.journal.state == state
+
+
 def test_the_asker_is_held_against_the_policy(desk: SimulatedDesk) -> None:
     under(desk, requesters={REQUEST.kind: frozenset({1000})})
     with pytest.raises(DeniedError) as refused:

@@ -15,6 +15,7 @@ from signer.custody.orders import KeysMade
 from signer.errors import (
     DeniedError,
     InputError,
+    JournalError,
     PinError,
     SchemaError,
     ShareMismatchError,
@@ -72,6 +73,13 @@ def refusal(desk: SimulatedDesk, order: DrillOrder = HOLDERS.order) -> SignerErr
         desk.custodian.drill(order, 0)
     assert desk.records() == before
     return refused.value
+
+
+@pytest.mark.case("X699", "drill on a journal that a later one is known of")
+def test_no_share_is_opened_on_a_journal_that_is_behind(desk: SimulatedDesk) -> None:
+    desk.journal.found_behind(JournalError("old", code="E_ROLLBACK"))
+    assert refusal(desk).code == "E_ROLLBACK"
+    assert worker_of(desk).jobs == []
 
 
 def test_a_drill_is_recorded_with_its_device(desk: SimulatedDesk) -> None:

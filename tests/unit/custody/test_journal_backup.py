@@ -165,7 +165,7 @@ def test_every_line_is_verified(path: Path) -> None:
     assert verify_journal(path, OWNER).sequence == 4
 
 
-def older_with(path: Path, folder: Path, more: Callable[[Journal], None]) -> Path:
+def older_with(path: Path, folder: Path, more: Callable[[Journal], object]) -> Path:
     """An older copy of the journal, put back by mistake, and what was written to it then."""
     older = folder / "journal.jsonl"
     older.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
@@ -222,7 +222,7 @@ def test_what_may_have_left_is_not_forgotten(path: Path, tmp_path: Path, later: 
 
 NOTHING_LEFT: dict[str, Callable[[Journal], object]] = {
     "an intent that nobody ended": lambda j: j.intent(bytes(32), [Change(9, OTHER)], 0),
-    "a wrong PIN, then a known rollback": lambda j: [refused(j, "E_PIN_REFUSED"), refused(j)],
+    "a wrong PIN": lambda j: refused(j, "E_PIN_REFUSED"),
     "a worker that died": lambda j: refused(j, "E_WORKER"),
     "a drill": lambda j: j.drilled(NOW, bytes(32)),
 }
@@ -233,7 +233,11 @@ NOTHING_LEFT: dict[str, Callable[[Journal], object]] = {
 def test_attempts_that_left_nothing_do_not_stop_a_restore(
     path: Path, tmp_path: Path, later: str
 ) -> None:
-    older = older_with(path, tmp_path, lambda journal: NOTHING_LEFT[later](journal))
+    def more(journal: Journal) -> None:
+        NOTHING_LEFT[later](journal)
+        refused(journal)
+
+    older = older_with(path, tmp_path, more)
     before = older.read_bytes()
     import_journal(path, older, OWNER)
     assert older.read_bytes() == path.read_bytes()
@@ -290,7 +294,7 @@ def test_an_older_amendment_is_not_carried_over(path: Path, tmp_path: Path) -> N
 
 
 def test_two_ends_are_both_kept(path: Path, tmp_path: Path) -> None:
-    kept = []
+    kept, older = [], path
     for validator in (20, 21):
 
         def attempt(journal: Journal, validator: int = validator) -> None:

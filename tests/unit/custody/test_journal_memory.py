@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,111 @@ def test_a_witness_of_a_later_journal_stops_everything(path: Path, sequence: int
             journal.intent(DIGEST, [Change(1, ADDRESS)], 0)
         assert code(refused) == "E_ROLLBACK"
         assert journal.sequence == 1
+
+
+@pytest.mark.case("X699", "denial and drill on a journal that a later one is known of")
+def test_nothing_is_decided_on_a_journal_that_is_behind(path: Path) -> None:
+    with opened(path) as journal:
+        intent = journal.intent(DIGEST, [Change(1, ADDRESS)], 0)
+        assert journal.state == "unverified"
+        journal.found_behind(JournalError("old", hint="put it back", code="E_ROLLBACK"))
+        journal.verified = True
+        assert journal.state == "behind"
+        before = path.read_bytes()
+        decisions: list[Callable[[], None]] = [
+            lambda: journal.denied(DIGEST, 0, "E_DENIED"),
+            lambda: journal.drilled(NOW, SERIAL),
+            lambda: journal.released(intent, [bytes(96)]),
+        ]
+        for decide in decisions:
+            with pytest.raises(JournalError) as refused:
+                decide()
+            assert code(refused) == "E_ROLLBACK"
+            assert (refused.value.message, refused.value.hint) == ("old", "put it back")
+        assert path.read_bytes() == before
+        journal.failed(intent, "E_ROLLBACK")
+
+
+def test_each_refusal_is_an_error_of_its_own(path: Path) -> None:
+    """One that is raised again keeps every request alive that its traceback passed through."""
+    with opened(path) as journal:
+        errors = []
+        for _ in range(3):
+            with pytest.raises(JournalError) as refused:
+                journal.require_not_behind([POOL.witness(1, sequence=7)])
+            errors.append(refused.value)
+    assert len({id(error) for error in errors}) == 3
+    depths = []
+    for error in errors[1:]:
+        trace, depth = error.__traceback__, 0
+        while trace is not None:
+            trace, depth = trace.tb_next, depth + 1
+        depths.append(depth)
+    assert depths[0] == depths[1]
+
+
+# Witnesses of a journal that was lost
+
+
+def recovered_at(path: Path, moment: int, pool: SimulatedPool = POOL) -> None:
+    """Begin a journal in the place of a lost one, and take over others' bindings at `moment`."""
+    with opened(path, moment, pool=pool, recovered=True) as journal:
+        journal.imported([Change(1, ADDRESS)], None, {2: bytes(32)})
+
+
+@pytest.mark.case("X700", "witness of a lost journal, after others' bindings were taken over")
+def test_witnesses_of_a_lost_journal_say_nothing(path: Path) -> None:
+    recovered_at(path, NOW)
+    lost = [POOL.witness(1, sequence=n, moment=NOW - 1) for n in (0, 1, 50)]
+    with opened(path) as journal:
+        assert journal.require_not_behind(lost) == 3
+        assert journal.require_not_behind([POOL.witness(1, sequence=1, head=journal.head)]) == 0
+        journal.intent(DIGEST, [Change(1, ADDRESS)], 0)
+
+
+@pytest.mark.case("X700", "witness of after the bindings were taken over, of another journal")
+@pytest.mark.parametrize("moment", [NOW, NOW + 1])
+def test_later_witnesses_count_as_before(path: Path, moment: int) -> None:
+    recovered_at(path, NOW)
+    with opened(path) as journal, pytest.raises(JournalError) as refused:
+        journal.require_not_behind([POOL.witness(1, sequence=9, moment=moment)])
+    assert code(refused) == "E_ROLLBACK"
+
+
+def test_the_clock_of_the_take_over_counts_not_the_journals_time(path: Path) -> None:
+    opened(path, NOW + 10**8).close()  # begun with the clock far ahead
+    recovered_at(path, NOW)
+    with opened(path) as journal, pytest.raises(JournalError):
+        journal.require_not_behind([POOL.witness(1, sequence=9, moment=NOW + 5)])
+
+
+@pytest.mark.case("X701", "witness of a later epoch than the journal that bindings were taken into")
+def test_a_witness_of_a_later_epoch_counts_whatever_its_moment(path: Path) -> None:
+    recovered_at(path, NOW)
+    later = POOL.witness(1, sequence=9, epoch=2, moment=NOW - 100)
+    with opened(path) as journal, pytest.raises(JournalError) as refused:
+        journal.require_not_behind([later])
+    assert code(refused) == "E_ROLLBACK"
+    with opened(path, pool=LATER) as journal:  # who has gone on to that epoch knows of it
+        assert journal.require_not_behind([later]) == 1
+
+
+# The clock
+
+
+@pytest.mark.case("X702", "agent started once with the clock years ahead")
+def test_only_an_intent_says_what_time_it_was(path: Path) -> None:
+    with opened(path, NOW + 10**9) as journal:
+        journal.require_policy(1, b"\1" * 32)
+        journal.drilled(NOW, SERIAL)
+        assert journal.last_intent is None
+    with opened(path, NOW) as journal:
+        assert journal.last_time == NOW + 10**9
+        journal.intent(DIGEST, [Change(1, ADDRESS)], 0)
+    with opened(path, NOW - 30) as journal:
+        assert journal.last_intent == NOW
+        journal.intent(DIGEST, [Change(1, ADDRESS)], 0)
+        assert journal.last_intent == NOW  # the clock's small steps back do not add up
 
 
 # A share without its history

@@ -1,0 +1,249 @@
+"""The runner with software keys in the place of the worker: it keeps first, and resumes."""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from signer.ceremony.acknowledgement import Acknowledgement
+from signer.ceremony.repair_delta import DeltaFile
+from signer.ceremony.repair_roster import RepairRoster, RepairSetting
+from signer.ceremony.steps import Me
+from signer.custody.ceremony_folder import CeremonyFolder
+from signer.custody.ceremony_state import CeremonyState
+from signer.custody.jobs import Job, open_order, order_bytes
+from signer.custody.jobs.repair import AddUpDeltas, FinishRepair, MakeDelta, OpenRepair
+from signer.custody.jobs.sources import SecretSource, TokenChoice
+from signer.custody.repair_runner import RepairRunner
+from signer.errors import CeremonyError, DealError, OutputError, SignerError
+from signer.hsm.profile import load_profile
+from signer.messages.group_file import GroupFile
+from signer.strict import Fields, parse_object
+from signer.threshold.params import ShareIndex
+from tests.simulators.holders import NOW
+from tests.simulators.repair import Repair
+
+HONEST = Repair.of()
+_SESSION = {"enc": "00", "ciphertext": "00"}
+
+
+@dataclass
+class Desks:
+    """Everybody's runner around one folder; each order makes bytes that were never made before."""
+
+    folder: CeremonyFolder
+    states: Path
+    repair: Repair
+    clock: Callable[[], int] = lambda: NOW
+    orders: list[str] = field(default_factory=list)
+    moments: Any = field(default_factory=lambda: itertools.count(NOW))
+
+    @classmethod
+    def at(cls, place: Path, repair: Repair = HONEST) -> "Desks":
+        (place / "folder").mkdir()
+        (place / "folder" / "roster.json").write_bytes(repair.setting.roster.to_bytes())
+        (place / "folder" / "previous.json").write_bytes(repair.setting.group.to_bytes())
+        desks = cls(CeremonyFolder(place / "folder"), place / "states", repair)
+        for index in (*repair.helpers, repair.lost):
+            me = Me(ShareIndex(index), None) if index == repair.lost else Me(None, index)
+            desks.runner(index).desk.join(me, NOW)
+        return desks
+
+    def runner(self, index: int) -> RepairRunner:
+        return RepairRunner(
+            folder=self.folder, setting=self.repair.setting, state=self.states / str(index),
+            token=TokenChoice(profile=load_profile("softhsm2"), label="x"),
+            pin=SecretSource(file="/pin"), envelope=b"{}", clock=self.clock,
+            worker=lambda job, **_: self.work(job, index),
+        )  # fmt: skip
+
+    def work(self, job: Job, index: int) -> Fields:
+        """Do an order as a worker does, after it was written and read again."""
+        kind, fields = open_order(order_bytes(job))
+        self.orders.append(f"{kind} {index}")
+        job = {j.kind: j for j in (MakeDelta, AddUpDeltas, FinishRepair, OpenRepair)}[kind].parse(
+            fields
+        )
+        value = self._done(job, index, next(self.moments))
+        return Fields(value, "result")
+
+    def _done(self, job: Job, index: int, moment: int) -> dict[str, Any]:
+        repair = self.repair
+        if isinstance(job, MakeDelta):
+            file = repair.made.get(index) or repair.delta(index, moment=moment)
+            return {"session": _SESSION, "delta": file.to_bytes().decode()}
+        if isinstance(job, OpenRepair):
+            raw = repair.opening(index, job.recipient)
+            return {"opening": parse_object(raw, what="opening", max_bytes=9999)}
+        deltas = [DeltaFile.parse(text.encode()) for text in getattr(job, "deltas", ())]
+        seen = replace(repair, made=dict(zip(repair.helpers, deltas, strict=True)))
+        try:
+            if isinstance(job, AddUpDeltas):
+                return {"sigma": seen.sigma(index, moment=moment).to_bytes().decode()}
+            proof = seen.acknowledgement(moment=moment)
+            return {"acknowledgement": proof.to_bytes().decode()}
+        except DealError as error:
+            digest = seen.made[error.dealer].digest
+            raw = seen.complaint(index, error.dealer, error.code, digest)
+            signed = parse_object(raw, what="complaint", max_bytes=9999)
+            return {"complaint": signed, "helper": error.dealer}
+
+    def names(self) -> set[str]:
+        return {path.name for path in self.folder.path.iterdir()}
+
+    def run(self) -> None:
+        for _ in range(3):
+            for index in (*self.repair.helpers, self.repair.lost):
+                self.runner(index).run()
+
+
+def test_a_repair_from_beginning_to_end(tmp_path: Path) -> None:
+    desks = Desks.at(tmp_path)
+    first = desks.runner(1).run()
+    assert (first.step.name, first.after.name, first.new) == ("delta", "wait", ("delta-01.json",))
+    assert "helper 3" in first.after.words
+    desks.run()
+    assert {desks.runner(index).look().name for index in (1, 2, 3, 4)} == {"done"}
+    assert desks.orders == [
+        "make_delta 1", "make_delta 3", "make_delta 4",
+        "add_up_deltas 1", "add_up_deltas 3", "add_up_deltas 4", "finish_repair 2",
+    ]  # fmt: skip
+    group = GroupFile.parse((desks.folder.path / "group-repaired.json").read_bytes())
+    assert group.card_of(2) == HONEST.setting.roster.card
+    kept = desks.runner(2).desk.get("envelope.json")
+    assert kept is not None
+    ack = Acknowledgement.parse((desks.folder.path / "ack-02.json").read_bytes())
+    assert ack.envelope.to_bytes() == kept
+    setting = desks.folder.repair()
+    assert setting is not None
+    assert setting.roster == HONEST.setting.roster
+
+
+@pytest.mark.case("X679", "a repair cut off before, while and after each file is written")
+@pytest.mark.parametrize("at", range(12))
+def test_a_repair_that_was_cut_off_goes_on_with_the_same_bytes(
+    at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desks, writes = Desks.at(tmp_path), itertools.count()
+    keep, add = CeremonyState.keep, CeremonyFolder.add
+
+    def cut_off(write: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*arguments: Any) -> Any:
+            number = next(writes)
+            if number == 2 * at:
+                raise OutputError("cut off before")
+            found = write(*arguments)
+            if number == 2 * at + 1:
+                raise OutputError("cut off after")
+            return found
+
+        return wrapped
+
+    monkeypatch.setattr(CeremonyState, "keep", cut_off(keep))
+    monkeypatch.setattr(CeremonyFolder, "add", cut_off(add))
+    seen: dict[str, bytes] = {}
+    for _ in range(8):
+        for index in (1, 3, 4, 2):
+            try:
+                desks.runner(index).run()
+            except OutputError as error:
+                assert "cut off" in error.message  # noqa: PT017
+            for path in desks.folder.path.glob("*-0*.json"):
+                assert seen.setdefault(path.name, path.read_bytes()) == path.read_bytes()
+    assert desks.runner(2).look().name == "done"
+    assert "group-repaired.json" in desks.names()
+    assert len([name for name in desks.names() if name.startswith(("delta", "sigma"))]) == 6
+
+
+@pytest.mark.case(
+    "X680", "a file taken out of a repair's folder; another of one's own in its place"
+)
+def test_what_was_lost_on_the_way_is_put_there_again(tmp_path: Path) -> None:
+    desks = Desks.at(tmp_path)
+    desks.run()
+    path = desks.folder.path / "delta-01.json"
+    before = path.read_bytes()
+    path.unlink()
+    desks.runner(1).run()
+    assert path.read_bytes() == before
+    path.unlink()
+    path.write_bytes(HONEST.delta(1, moment=NOW - 5).to_bytes())
+    told = desks.runner(1).run()
+    assert told.after.name == "aborted"
+    assert "two different sets of deltas" in told.after.words
+
+
+@pytest.mark.case("C22", "a bad delta, from the helper's desk to the verdict")
+def test_a_cheating_helper_is_named(tmp_path: Path) -> None:
+    from signer.ceremony.deal import leaves_of
+    from signer.sealing import merkle
+
+    _, sealed = HONEST.body(3)
+    swapped = (sealed[1], sealed[0], sealed[2])
+    bad = replace(HONEST, made={})
+    bad.made[3] = HONEST.delta(
+        3, ciphertexts=swapped, ciphertexts_root=merkle.root(leaves_of(swapped))
+    )
+    desks = Desks.at(tmp_path, bad)
+    for index in (1, 3, 4):
+        desks.runner(index).run()
+    told = desks.runner(1).run()
+    assert (told.step.name, told.after.name) == ("sigma", "aborted")
+    assert told.new == ("complaint-01-against-03.json",)
+    assert "helper 3 (holder 3)" in told.after.words
+    assert "sigma-01.json" not in desks.names()
+    told = desks.runner(3).run()
+    assert (told.step.name, told.after.name) == ("answer", "aborted")
+    assert "opening-03-for-01.json" in told.new
+    assert "helper 3 (holder 3) showed a key that is not" in told.after.words
+    assert desks.runner(4).run().after.name == "aborted"
+    assert desks.orders.count("add_up_deltas 4") == 0
+
+
+@pytest.mark.case("X681", "helping in a repair that is over, or twice with another state folder")
+def test_a_repair_is_not_helped_too_late_or_twice(tmp_path: Path) -> None:
+    desks = Desks.at(tmp_path)
+    desks.clock = lambda: NOW + 10 * 86400
+    assert desks.runner(1).run().step.name == "aborted"
+    assert desks.orders == []
+    desks.clock = lambda: NOW - 3600  # not yet
+    with pytest.raises(CeremonyError) as caught:
+        desks.runner(1).run()
+    assert caught.value.code == "E_CEREMONY_EXPIRED"
+    desks.clock = lambda: NOW
+    desks.runner(1).run()
+    other = replace(desks, states=tmp_path / "other")
+    with pytest.raises(CeremonyError) as caught:
+        other.runner(1).run()
+    assert caught.value.code == "E_CEREMONY_STATE"
+    other.runner(1).desk.join(Me(None, 1), NOW)
+    with pytest.raises(CeremonyError) as caught:
+        other.runner(1).run()
+    assert caught.value.code == "E_CEREMONY_STATE"
+    assert desks.orders == ["make_delta 1"]
+
+
+@pytest.mark.case("X682", "a second repair with the nonce or the new key of an earlier one")
+def test_a_nonce_and_a_new_key_are_used_once(tmp_path: Path) -> None:
+    desks = Desks.at(tmp_path)
+    roster = replace(HONEST.setting.roster, not_before=NOW - 61)
+    later = RepairSetting.of(RepairRoster.parse(roster.to_bytes()), HONEST.setting.group)
+    with pytest.raises(CeremonyError, match="nonce"):
+        CeremonyState.of(tmp_path / "states" / "1", later.roster).join(Me(None, 1), NOW)
+    fresh = replace(later.roster, nonce=b"\3" * 32)
+    with pytest.raises(CeremonyError, match="receiving key"):
+        CeremonyState.of(tmp_path / "states" / "2", fresh).join(Me(ShareIndex(2), None), NOW)
+    assert desks.names() == {"roster.json", "previous.json"}
+
+
+def test_a_step_says_what_it_lacks(tmp_path: Path) -> None:
+    desks = Desks.at(tmp_path)
+    runner = desks.runner(1)
+    with pytest.raises(SignerError, match="--token"):
+        replace(runner, token=None).run()
+    with pytest.raises(SignerError, match="--envelope"):
+        replace(runner, envelope=None).run()
+    assert desks.orders == []
