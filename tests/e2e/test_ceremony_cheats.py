@@ -1,0 +1,201 @@
+"""Cheats of a holder with a real token: everybody names him, by the same code, and nothing is lost."""
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from signer.cli.main import cli
+from signer.cli.printer import Printer
+from signer.errors import SignerError
+from signer.testing.ceremony import Ceremony
+from tests.simulators.gathered import cheats, copied, gathered, status, told
+
+pytestmark = [pytest.mark.softhsm, pytest.mark.timeout(300)]
+HONEST = (1, 2, 3, 4)
+VICTIM = 2
+
+
+@pytest.fixture(scope="module")
+def begun(softhsm_here: None, tmp_path_factory: pytest.TempPathFactory) -> Ceremony:
+    return gathered(tmp_path_factory.mktemp("cheats") / "p")
+
+
+@pytest.fixture
+def ceremony(begun: Ceremony, tmp_path: Path) -> Iterator[Ceremony]:
+    with copied(begun, tmp_path / "p") as made:
+        yield made
+
+
+def everybody_names(ceremony: Ceremony, who: str, code: str, *, holders: tuple[int, ...] = HONEST) -> None:  # fmt: skip
+    """Expect `next` of each, `status` and `verify` to end with this name and this code."""
+    for holder in holders:
+        ended, value, error = told(ceremony, holder)
+        assert ended == 1, error
+        assert error.startswith("signer: E_ABORTED") or "E_ABORTED" in error
+        assert who in error
+        assert f"({code})" in error
+        assert value["next"] == "aborted"
+    shown = status(ceremony)
+    assert shown["aborted"]
+    assert not shown["certified"]
+    assert code in {verdict["code"] for verdict in shown["verdicts"]} or code == "E_TRANSCRIPT"
+    verified = ceremony.pool.run("ceremony", "verify", ceremony.folder, expect=1)
+    assert "E_ABORTED" in verified.stderr
+    assert who in verified.stderr
+    assert f"({code})" in verified.stderr
+    assert not (ceremony.folder / "certificate.json").exists()
+
+
+def nothing_is_lost(ceremony: Ceremony) -> None:
+    """Expect each honest holder's deal to be what it was, and no share to have been made."""
+    for holder in ceremony.pool.holders[:-1]:
+        (state,) = ceremony.state(holder).iterdir()
+        kept = json.loads((state / "dealt.json").read_bytes())["deal"]
+        shown = json.loads((ceremony.folder / f"deal-{holder.index:02}.json").read_bytes())
+        assert kept == shown
+        assert not (state / "envelope.json").exists()
+
+
+SEEN = [
+    pytest.param("short", "E_DEAL_LENGTH", marks=pytest.mark.case("C1", "a holder deals t - 1 commitments")),  # fmt: skip
+    pytest.param("long", "E_DEAL_LENGTH", marks=pytest.mark.case("C1", "a holder deals t + 1 commitments")),  # fmt: skip
+    pytest.param("infinity", "E_DEAL_POINT", marks=pytest.mark.case("C3", "a holder commits to infinity")),  # fmt: skip
+    pytest.param("outside", "E_DEAL_POINT", marks=pytest.mark.case("C4", "a holder commits to a point outside the group")),  # fmt: skip
+    pytest.param("no-proof", "E_DEAL_PROOF", marks=pytest.mark.case("C6", "a holder proves nothing")),  # fmt: skip
+    pytest.param("wrong-proof", "E_DEAL_PROOF", marks=pytest.mark.case("C6", "a holder's proof does not verify")),  # fmt: skip
+    pytest.param("copied", "E_DEAL_PROOF", marks=pytest.mark.case("C7", "a holder takes over another's commitments")),  # fmt: skip
+    pytest.param("fewer", "E_DEAL_LENGTH", marks=pytest.mark.case("C8", "a holder seals n - 1 shares")),  # fmt: skip
+    pytest.param("malformed", "E_DEAL_SCHEMA", marks=pytest.mark.case("X712", "a holder signs what is no deal")),  # fmt: skip
+    pytest.param("two-deals", "E_DEAL_EQUIVOCATION", marks=pytest.mark.case("C12", "a holder signs two deals")),  # fmt: skip
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("cheat", "code"), SEEN)
+def test_what_everybody_sees(ceremony: Ceremony, cheat: str, code: str) -> None:
+    cheats(ceremony, cheat)
+    everybody_names(ceremony, "Eve", code, holders=(1, 3))
+    nothing_is_lost(ceremony)
+
+
+HIDDEN = [
+    pytest.param("bad-share", "E_DEAL_SHARE", marks=pytest.mark.case("C11", "a holder seals a share off his polynomial, and shows his key")),  # fmt: skip
+    pytest.param("large-share", "E_DEAL_SHARE", marks=pytest.mark.case("C10", "a holder seals a share above the order, and shows his key")),  # fmt: skip
+    pytest.param("bad-ciphertext", "E_DEAL_DECRYPT", marks=pytest.mark.case("C9", "a holder seals for another place, and shows his key")),  # fmt: skip
+    pytest.param("no-point", "E_OPENING", marks=pytest.mark.case("C9", "a holder's ephemeral point is none")),  # fmt: skip
+    pytest.param("wrong-key", "E_OPENING", marks=pytest.mark.case("C18", "a holder shows a wrong key")),  # fmt: skip
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("cheat", "code"), HIDDEN)
+def test_what_only_the_victim_sees(ceremony: Ceremony, cheat: str, code: str) -> None:
+    cheats(ceremony, cheat)
+    assert told(ceremony, 1)[1]["done"] == "agree"
+    ended, value, error = told(ceremony, VICTIM)
+    assert (ended, value["done"], value["next"]) == (1, "agree", "aborted")
+    assert value["new_files"] == ["complaint-02-against-05.json"]
+    assert "member 2 complains of dealer 5 (Eve)" in error
+    assert told(ceremony, 3)[0] == 1
+    assert cheats(ceremony, cheat) == ["opening-05-for-02.json"]
+    everybody_names(ceremony, "Eve", code)
+    nothing_is_lost(ceremony)
+
+
+@pytest.mark.case("C19", "a holder seals a bad share and never answers")
+def test_silence(ceremony: Ceremony, monkeypatch: pytest.MonkeyPatch) -> None:
+    cheats(ceremony, "silent")
+    assert told(ceremony, VICTIM)[0] == 1
+    assert cheats(ceremony, "silent") == []
+    assert "his answer is waited for" in told(ceremony, 1)[2]
+    late = time.time() + 15 * 86400
+    monkeypatch.setattr("time.time", lambda: late)
+    words = ["ceremony", "verify", str(ceremony.folder)]
+    done = CliRunner().invoke(cli, words, obj=Printer())
+    assert isinstance(done.exception, SignerError)
+    assert done.exception.code == "E_ABORTED"
+    assert "dealer 5 (Eve) did not answer" in done.exception.message
+    assert "(E_OPENING_ABSENT)" in done.exception.message
+
+
+@pytest.mark.case("C19", "a holder complains of an honest dealer, who answers")
+def test_a_false_complaint(ceremony: Ceremony) -> None:
+    cheats(ceremony, "false-complaint")
+    assert cheats(ceremony, "false-complaint") == ["complaint-05-against-02.json"]
+    assert told(ceremony, 1)[0] == 1
+    ended, value, _ = told(ceremony, VICTIM)
+    assert (ended, value["done"]) == (1, "answer")
+    assert value["new_files"] == ["opening-02-for-05.json"]
+    assert told(ceremony, VICTIM)[1]["new_files"] == []
+    everybody_names(ceremony, "member 5", "E_COMPLAINT")
+
+
+@pytest.mark.case("C14", "a holder agrees to other deals than the others")
+def test_a_stray_agreement(ceremony: Ceremony) -> None:
+    cheats(ceremony, "stray")
+    assert told(ceremony, 1)[1]["done"] == "agree"
+    assert cheats(ceremony, "stray") == ["agree-05.json"]
+    everybody_names(ceremony, "member 5", "E_TRANSCRIPT")
+
+
+@pytest.mark.case("C23", "a holder acknowledges with another share than his")
+def test_a_wrong_share(ceremony: Ceremony) -> None:
+    cheats(ceremony, "wrong-share")
+    for holder in HONEST:
+        told(ceremony, holder)
+    assert cheats(ceremony, "wrong-share") == ["agree-05.json"]
+    for holder in HONEST:
+        assert told(ceremony, holder)[1]["done"] == "acknowledge"
+    assert cheats(ceremony, "wrong-share") == ["ack-05.json"]
+    for holder in HONEST:
+        ended, value, _ = told(ceremony, holder)
+        assert (ended, value["next"]) == (0, "wait")
+        assert value["waits_for"] == ["member 5 (Eve)"]
+    (problem,) = status(ceremony)["problems"]
+    assert (problem["file"], problem["code"]) == ("ack-05.json", "E_SHARE_PROOF")
+    assert not (ceremony.folder / "group-pending.json").exists()
+    verified = ceremony.pool.run("ceremony", "verify", ceremony.folder, expect=1)
+    assert "E_SHARE_PROOF" in verified.stderr
+    assert cheats(ceremony, "honest") == ["ack-05.json"]  # he may still mend it
+    assert told(ceremony, 1)[1]["next"] == "activate"
+
+
+@pytest.mark.case("C12", "a holder shows one deal to two holders and another to the rest")
+def test_a_split_view(ceremony: Ceremony, tmp_path: Path) -> None:
+    cheats(ceremony, "two-deals")
+    one, other = ceremony.folder / "deal-05.json", ceremony.folder / "deal-05-again.json"
+    second = other.read_bytes()
+    other.unlink()
+    elsewhere = Ceremony(ceremony.pool, tmp_path / "other", ceremony.people, ceremony.cards)
+    shutil.copytree(ceremony.folder, elsewhere.folder)
+    (elsewhere.folder / "deal-05.json").write_bytes(second)
+    assert told(ceremony, 1)[1]["done"] == "agree"
+    assert told(elsewhere, 2)[1]["done"] == "agree"
+    for name in ("agree-02.json",):
+        shutil.copy(elsewhere.folder / name, ceremony.folder / name)
+    ended, _, error = told(ceremony, 3)
+    assert ended == 1
+    assert "(E_TRANSCRIPT)" in error
+    shutil.copy(elsewhere.folder / "deal-05.json", ceremony.folder / "deal-05-b.json")
+    everybody_names(ceremony, "Eve", "E_DEAL_EQUIVOCATION", holders=(1, 3))
+    one.unlink()  # who has seen both deals needs no folder to know
+    ended, _, error = told(ceremony, 1)
+    assert ended == 1
+    assert "(E_DEAL_EQUIVOCATION)" in error
+
+
+@pytest.mark.case("C16", "a holder signs a second deal when everybody has acknowledged")
+def test_a_late_deal_undoes_nothing(ceremony: Ceremony) -> None:
+    for _ in range(3):
+        cheats(ceremony, "honest")
+        for holder in HONEST:
+            told(ceremony, holder)
+    assert told(ceremony, 1)[1]["next"] == "activate"
+    (ceremony.folder / "deal-05.json").rename(ceremony.folder / "deal-05-first.json")
+    cheats(ceremony, "two-deals")
+    ended, value, error = told(ceremony, 1)
+    assert (ended, value["next"]) == (0, "activate"), error
+    assert status(ceremony)["verdicts"][0]["code"] == "E_DEAL_EQUIVOCATION"

@@ -1,0 +1,68 @@
+"""A pool whose holders have joined a ceremony and dealt, but for one; and copies of it."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from signer.testing.ceremony import Ceremony
+from signer.testing.pool import Pool
+from tests.conftest import copy_of
+
+NAMES = ["Ada", "Ben", "Cleo", "Dan", "Eve"]
+CHEATER = 5  # Eve
+
+
+def gathered(folder: Path) -> Ceremony:
+    """Begin a DKG, 3 of 5, in which all but Eve have dealt."""
+    pool = Pool.with_tokens(folder, NAMES)
+    pool.write_policy(more="drill: {every: 30d}")
+    ceremony = Ceremony(pool, folder / "dkg", pool.holders)
+    ceremony.new("dkg", pool.holders, 3, "--network", "mainnet", "--name", "stakers")
+    for holder in pool.holders:
+        ceremony.join(holder)
+    for holder in pool.holders[:-1]:
+        ceremony.next(holder)
+    return ceremony
+
+
+@contextmanager
+def copied(ceremony: Ceremony, folder: Path) -> Iterator[Ceremony]:
+    """Yield a copy that the test may do anything to."""
+    with copy_of(ceremony.pool, folder) as pool:
+        cards = {index: folder / path.relative_to(ceremony.pool.folder)
+                 for index, path in ceremony.cards.items()}  # fmt: skip
+        yield Ceremony(pool, folder / ceremony.folder.name, pool.holders, cards)
+
+
+def cheats(ceremony: Ceremony, cheat: str, holder: int = CHEATER, victim: int = 2) -> list[str]:
+    """Let a holder do what he can do now, as `tests.hostile.holder` does it."""
+    who = ceremony.pool.holders[holder - 1]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.hostile.holder", cheat, "--folder", str(ceremony.folder),
+         "--card", str(ceremony.card_of(who)), "--victim", str(victim), *who.token_options],
+        env=who.token.environment, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def told(ceremony: Ceremony, holder: int, *more: str | Path) -> tuple[int, dict[str, Any], str]:
+    """Run `next` for a holder: its status, what it printed, and its error."""
+    who = ceremony.pool.holders[holder - 1]
+    done = ceremony.pool.run(
+        "ceremony", "next", ceremony.folder, "--state", ceremony.state(who), *who.token_options,
+        *more, "--json", holder=who, expect=None,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr, done.stderr
+    value = json.JSONDecoder().raw_decode(done.stdout.strip())[0] if done.stdout.strip() else {}
+    return done.returncode, dict(value), done.stderr
+
+
+def status(ceremony: Ceremony) -> dict[str, Any]:
+    """Return what `status --json` says."""
+    shown = ceremony.pool.run("ceremony", "status", ceremony.folder, "--json").stdout
+    return dict(json.loads(shown))
