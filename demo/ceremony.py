@@ -7,7 +7,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,9 +90,9 @@ class Story:
         """Generate the key, and activate it."""
         people = self.members
         ceremony = Ceremony(self.pool, self.folder / "generated", people)
+        together(ceremony.card_of, people)
         ceremony.new("dkg", people, THRESHOLD, "--network", "mainnet", "--name", "demo pool")
-        for holder in people:
-            ceremony.join(holder)
+        together(ceremony.join, people)
         self.tell(
             f"Ada proposed to generate a key, {THRESHOLD} of {len(people)}; each compared the "
             "fingerprint, and joined:",
@@ -145,9 +146,9 @@ class Story:
         """Hold a second ceremony in which one dealer seals another a wrong share."""
         people = self.members
         ceremony = Ceremony(self.pool, self.folder / "cheated", people)
+        together(ceremony.card_of, people)
         ceremony.new("dkg", people, THRESHOLD, "--network", "mainnet", "--name", "second key")
-        for holder in people:
-            ceremony.join(holder)
+        together(ceremony.join, people)
         cheat, victim = people[CHEAT - 1], people[VICTIM - 1]
         deal_falsely(ceremony, cheat, victim)
         for holder in people:
@@ -186,8 +187,7 @@ class Story:
         asked = [part for holder in helpers for part in ("--helper", str(holder.index))]
         self.pool.run("ceremony", "new", "repair", "--previous", self.pool.group, "--lost",
                       str(LOST), *asked, "--card", back.card, "--out", ceremony.folder)  # fmt: skip
-        for holder in ceremony.people:
-            ceremony.join(holder)
+        together(ceremony.join, ceremony.people)
         ceremony.run("done")
         self.require_verified(ceremony.folder)
         self.members[LOST - 1] = self.pool.holders[LOST - 1] = back
@@ -226,11 +226,11 @@ class Story:
             past.write_bytes(holder.envelope.read_bytes())
             ceremony.options[holder.index] = ["--envelope", past, "--journal", holder.journal,
                                               "--yes-destroy"]  # fmt: skip
+        together(ceremony.card_of, members)
         dealers = [part for holder in old[:THRESHOLD] for part in ("--dealer", str(holder.index))]
         ceremony.new("reshare", members, THRESHOLD, "--previous", self.pool.group, *dealers,
                      "--reason", "add")  # fmt: skip
-        for holder in members:
-            ceremony.join(holder)
+        together(ceremony.join, members)
         ceremony.run()
         self.tell(
             f"{NEWCOMER} came; {names_of(old[:THRESHOLD])} dealt the shares anew, {THRESHOLD} of "
@@ -287,6 +287,12 @@ _ROUNDS = {
     "agreed": "each opened his five shares on his token, checked all five deals, and agreed",
     "acknowledged": "each sealed the sum to his token, opened it again, and proved that it signs",
 }
+
+
+def together(act: Callable[[Holder], object], holders: Sequence[Holder]) -> None:
+    """Have all holders do this at the same time, as people do who need not wait for each other."""
+    with ThreadPoolExecutor(len(holders)) as people:
+        list(people.map(act, holders))
 
 
 def names_of(holders: Sequence[Holder]) -> str:

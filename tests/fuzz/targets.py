@@ -10,6 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from signer.agent.commands import Command
+from signer.ceremony.acknowledgement import Acknowledgement
+from signer.ceremony.bundle import Bundle
+from signer.ceremony.certificate import Certificate
+from signer.ceremony.complaint import COMPLAINT
+from signer.ceremony.deal import Deal, DealBody
+from signer.ceremony.roster import Roster
+from signer.ceremony.statement import parse_statement
 from signer.custody.journal_state import JournalState
 from signer.custody.record import record_line
 from signer.errors import SignerError
@@ -26,8 +33,10 @@ from signer.policy.policy import Policy
 from signer.sealing.envelope import Envelope
 from signer.strict import canonical
 from signer.strict_yaml import parse_yaml_object
+from signer.threshold.params import ShareIndex
+from tests.simulators.ceremony import Gathering
 from tests.simulators.desk import desk_of
-from tests.simulators.holders import NOW, SimulatedPool
+from tests.simulators.holders import KEY, NOW, SimulatedPool
 
 
 @dataclass(frozen=True)
@@ -98,7 +107,7 @@ def targets() -> dict[str, Target]:
         "type": "signer-network", "version": 1, "name": "devnet-1",
         "genesis_validators_root": "0x" + "5a" * 32,
     })  # fmt: skip
-    return {
+    return _ceremony_targets() | {
         "request": Target(
             SignRequest.parse, (request.to_bytes(), leave.to_bytes(), pay.to_bytes())
         ),
@@ -119,4 +128,26 @@ def targets() -> dict[str, Target]:
             GroupFile.parse, (group.to_bytes(), SimulatedPool.new(origin="dkg").group.to_bytes())
         ),
         "network": Target(parse_network_file, (network,)),
+    }
+
+
+def _ceremony_targets() -> dict[str, Target]:
+    """Return the targets of a ceremony's files."""
+    keys = Gathering.dkg(2, 3)
+    deals = {dealer: keys.deal(dealer) for dealer in keys.setting.roster.dealers}
+    bundle = Bundle.of(keys.setting.roster, ShareIndex(2), deals, {})
+    complaint = keys.complaint(1, 2, "E_DEAL_SHARE", deals[2])
+    return {
+        "roster": Target(
+            Roster.parse,
+            (keys.setting.roster.to_bytes(), Gathering.split(KEY).setting.roster.to_bytes()),
+        ),
+        "deal": Target(Deal.parse, (deals[1].to_bytes(),)),
+        "deal body": Target(lambda data: DealBody.parse(data, "d"), (deals[1].signed.payload,)),
+        "bundle": Target(Bundle.parse, (bundle.to_bytes(),)),
+        "certificate": Target(Certificate.parse, (keys.certificate().to_bytes(),)),
+        "acknowledgement": Target(Acknowledgement.parse, (keys.acknowledgement(1).to_bytes(),)),
+        "statement": Target(
+            lambda data: parse_statement(data, COMPLAINT, "s"), (canonical(complaint.to_json()),)
+        ),
     }

@@ -62,7 +62,8 @@ class Cheat:
     sealed: Callable[["Cheater", DealBody], Sealed] | None = None  # for the victim
     shown: bytes | None = None  # in answer to a complaint; None: the true key
     answers: bool = True
-    twice: bool = False  # deals twice
+    twice: bool = False  # deals twice, at once
+    late: bool = False  # deals once more when all is done
     fewer: bool = False  # ciphertexts
     complains: bool = False
     strays: bool = False  # agrees to something else
@@ -101,17 +102,17 @@ class Cheater:
         for (member, dealer), _ in board.complaints.items():
             if dealer == mine and (mine, member) not in board.openings and self.cheat.answers:
                 return [self.answer(member)]
-        if board.outcome is None:
+        if board.complaints or board.outcome is None:
             return []
-        if self.cheat.complains and not board.complaints:
+        if self.cheat.complains:
             return [self.complain(board)]
         if (MEMBER, mine) not in board.agreements and board.stop is None:
             return [self.agree(board)]
         if board.certified and mine not in board.acknowledgements:
             return [self.acknowledge(board)]
-        return []
+        return self.deal("-late") if self.cheat.late and mine in board.acknowledgements else []
 
-    def deal(self) -> list[str]:
+    def deal(self, rest: str = "") -> list[str]:
         """Deal, as no honest holder would."""
         with self.seed as seed:
             body, ciphertexts = make_deal(self.setting, int(self.index), seed, int(time.time()))
@@ -127,7 +128,8 @@ class Cheater:
         payload = body.to_payload()
         if self.cheat.malformed:
             payload = payload.replace(b'"version":1', b'"version":9')
-        made = [self.put("deal", Deal(self.sign(DEAL_TYPE, payload), ciphertexts).to_bytes())]
+        deal = Deal(self.sign(DEAL_TYPE, payload), ciphertexts)
+        made = [self.put("deal", deal.to_bytes(), rest)]
         if self.cheat.twice:
             again = replace(body, moment=body.moment + 1).to_payload()
             deal = Deal(self.sign(DEAL_TYPE, again), ciphertexts)
@@ -256,6 +258,7 @@ CHEATS: dict[str, Cheat] = {
     "fewer": Cheat(fewer=True),
     "malformed": Cheat(malformed=True),
     "two-deals": Cheat(twice=True),
+    "late-deal": Cheat(late=True),
     "bad-share": Cheat(sealed=_off_by_one),
     "large-share": Cheat(sealed=_too_large),
     "bad-ciphertext": Cheat(sealed=_elsewhere),

@@ -18,7 +18,7 @@ from signer.custody.worker.desk_token import session_on
 from signer.custody.worker.key_source import read_key
 from signer.custody.worker.notary import identity_on, sign_file
 from signer.custody.worker.opening import open_share
-from signer.errors import CeremonyError, UsageError
+from signer.errors import CeremonyError, EngineError, UsageError
 from signer.hsm.keys import ReceivingKey, receiving_key, token_random
 from signer.hsm.mechanisms import require_ceremony_mechanisms
 from signer.hsm.session import TokenSession
@@ -150,13 +150,17 @@ def fresh_seed(session: TokenSession) -> SecretBytes:
     """Return 32 bytes of the machine's and the token's randomness together: one good one is enough.
 
     Raises:
-        EngineError: one of the two is evidently broken.
+        EngineError: this machine's is evidently broken.
+        TokenError: the token's is.
     """
     with (
         SecretBytes.take(bytearray(os.urandom(SEED_BYTES))) as ours,
+        SecretBytes.take(bytearray(os.urandom(SEED_BYTES))) as again,
         token_random(session, SEED_BYTES) as theirs,
         SecretBytes.zeros(2 * SEED_BYTES) as both,
     ):
+        if ours == again:
+            raise EngineError("this machine's random source is broken: it repeats itself")
         both.expose()[:SEED_BYTES] = ours.expose()
         both.expose()[SEED_BYTES:] = theirs.expose()
         return derive(both, _SEED, SEED_BYTES)

@@ -1,0 +1,207 @@
+"""A participant's desk: what it keeps, what it refuses, what it shows again."""
+
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from signer.ceremony.bundle import Bundle
+from signer.ceremony.complaint import COMPLAINT_TYPE, Complaint
+from signer.ceremony.deal import Deal
+from signer.ceremony.steps import ACTIVATE
+from signer.custody.ceremony_folder import CeremonyFolder
+from signer.custody.ceremony_state import CeremonyState
+from signer.custody.jobs.ceremony import MakeDeal, OpenDeal
+from signer.custody.jobs.sources import SecretSource, TokenChoice
+from signer.custody.worker import dealing
+from signer.errors import EngineError, SignerError
+from signer.hsm.profile import load_profile
+from signer.strict import Fields, canonical
+from signer.threshold.params import ShareIndex
+from tests.simulators.ceremony import Gathering
+from tests.simulators.ceremony_desk import Room
+from tests.simulators.holders import NOW
+from tests.unit.ceremony.honest import refused
+
+EVERYBODY = (1, 2, 3)
+
+
+@pytest.fixture
+def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Room:
+    draw = random.Random(3).randbytes
+    return Room.open(Gathering.dkg(2, 3), tmp_path, monkeypatch, draw)
+
+
+def rounds(room: Room, count: int) -> None:
+    for _ in range(count):
+        for member in EVERYBODY:
+            room.next(member)
+
+
+def dealt(room: Room, member: int) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads((room.desk(member) / "dealt.json").read_bytes())
+    return value
+
+
+def opening(room: Room, dealer: int, recipient: int) -> OpenDeal:
+    """Return an order to open what a dealer sealed to a member who has complained of it."""
+    deal = Deal.take(Fields(dealt(room, dealer)["deal"], "deal"))
+    said = Complaint(
+        ceremony=room.gathering.setting.roster.id, index=recipient, dealer=dealer,
+        code="E_DEAL_SHARE", deal=deal.digest, moment=NOW,
+    )  # fmt: skip
+    signed = room.gathering.members[recipient].sign(COMPLAINT_TYPE, said.to_payload())
+    return OpenDeal(
+        token=TokenChoice(profile=load_profile("softhsm2"), label=str(dealer)),
+        pin=SecretSource(file="/none"), roster=room.gathering.setting.roster.to_bytes().decode(),
+        dealer=dealer, recipient=recipient, session=dealt(room, dealer)["session"],
+        complaint=signed.to_json(),
+    )  # fmt: skip
+
+
+@pytest.mark.case(
+    "X722", "order to show a key that nobody complained of, or another one's complaint"
+)
+def test_the_worker_opens_only_what_is_complained_of(room: Room) -> None:
+    rounds(room, 1)
+    order = opening(room, 1, 2)
+    assert set(room.work(order).take("opening")) == {"payload", "payloadType", "signatures"}
+    wrong: list[dict[str, Any]] = [
+        {"recipient": 3}, {"dealer": 3}, {"recipient": 9}, {"complaint": {}}
+    ]  # fmt: skip
+    for changes in wrong:
+        with pytest.raises(SignerError) as caught:
+            room.work(replace(order, **changes))
+        assert caught.value.code in ("E_CEREMONY", "E_SIGNATURE", "E_SCHEMA", "E_CARD")
+    loud = Complaint(
+        ceremony=room.gathering.setting.roster.id, index=2, dealer=1, code="E_DEAL_PROOF",
+        deal=bytes(32), moment=NOW,
+    )  # fmt: skip
+    signed = room.gathering.members[2].sign(COMPLAINT_TYPE, loud.to_payload()).to_json()
+    refused("E_CEREMONY", "needs no answer", room.work, replace(order, complaint=signed))
+
+
+@pytest.mark.case("C21", "session seed kept after the certificate, when no complaint can come")
+def test_the_session_is_forgotten_with_the_certificate(room: Room) -> None:
+    rounds(room, 1)
+    assert all(dealt(room, member)["session"] for member in EVERYBODY)
+    shown = {m: (room.usb / f"deal-0{m}.json").read_bytes() for m in EVERYBODY}
+    rounds(room, 4)
+    assert not any(dealt(room, member)["session"] for member in EVERYBODY)
+    for member in EVERYBODY:
+        (room.usb / f"deal-0{member}.json").unlink()
+        room.next(member)
+        assert (room.usb / f"deal-0{member}.json").read_bytes() == shown[member]
+
+
+@pytest.mark.case("C16", "second deal, second agreement or complaint once everybody has agreed")
+def test_nothing_undoes_a_certificate(room: Room) -> None:
+    rounds(room, 3)
+    assert room.next(1).after.name == ACTIVATE
+    person = room.gathering.members[3]
+    second = room.gathering.deal(3)
+    (room.usb / "deal-03-b.json").write_bytes(second.to_bytes())
+    stray = room.gathering.agreement("member", 3, transcript=bytes(32))
+    (room.usb / "agree-03-b.json").write_bytes(canonical(stray.to_json()))
+    complaint = room.gathering.complaint(3, 1, "E_DEAL_SHARE", second)
+    (room.usb / "complaint-03-against-01.json").write_bytes(canonical(complaint.to_json()))
+    assert person.card.body.name == "holder 3"
+    for member in EVERYBODY:
+        taken = room.next(member)
+        assert (taken.after.name, taken.new) == (ACTIVATE, ())
+    board = CeremonyFolder(room.usb).board(room.gathering.setting, NOW)
+    assert {verdict.code for verdict in board.verdicts} >= {"E_DEAL_EQUIVOCATION"}
+
+
+@pytest.mark.case("C8", "a bundle instead of the deals: the certificate is waited for")
+def test_a_machine_without_a_network(room: Room, tmp_path: Path) -> None:
+    rounds(room, 1)
+    there = CeremonyFolder(room.usb)
+    board = there.board(room.gathering.setting, NOW)
+    bundle = Bundle.of(board.setting.roster, ShareIndex(1), board.deals, {})
+    away = tmp_path / "away"
+    away.mkdir()
+    (away / "roster.json").write_bytes((room.usb / "roster.json").read_bytes())
+    (away / "bundle-01.json").write_bytes(bundle.to_bytes())
+    runner = replace(room.runner(1), folder=CeremonyFolder(away))
+    taken = runner.run()
+    assert taken.step.name == "agree"
+    assert "agree-01.json" in taken.new
+    (room.usb / "agree-01.json").write_bytes((away / "agree-01.json").read_bytes())
+
+    for member in (2, 3):
+        room.next(member)
+        name = f"agree-0{member}.json"
+        (away / name).write_bytes((room.usb / name).read_bytes())
+    error = refused("E_EARLY", "certificate is waited for", runner.run)
+    assert "certificate.json" in error.hint
+    room.next(2)
+    (away / "certificate.json").write_bytes((room.usb / "certificate.json").read_bytes())
+    assert runner.run().step.name == "acknowledge"
+
+
+@pytest.mark.case("X720", "junk where the results of a ceremony go")
+@pytest.mark.parametrize("name", ["certificate.json", "drill-1.json", "group-pending.json"])
+@pytest.mark.parametrize("junk", [b"", b"{}", b" " * 5_000_000, None])
+def test_junk_where_results_go(room: Room, name: str, junk: bytes | None) -> None:
+    path = room.usb / name
+    if junk is None:
+        path.mkdir()
+    else:
+        path.write_bytes(junk)
+    rounds(room, 4)
+    assert [room.next(member).after.name for member in EVERYBODY] == [ACTIVATE] * 3
+    assert path.is_dir() if junk is None else path.read_bytes() == junk
+
+
+@pytest.mark.case("X719", "a state folder's files cut short, emptied, or of something else")
+@pytest.mark.parametrize("name", ["joined.json", "dealt.json", "agreements.json"])
+@pytest.mark.parametrize("content", [b"", b"{", b"{}", b'{"dealer":1}', b"[]", b"\xff"])
+def test_damaged_state(room: Room, name: str, content: bytes) -> None:
+    rounds(room, 2)
+    (room.desk(1) / "certificate.json").unlink(missing_ok=True)
+    (room.desk(1) / name).write_bytes(content)
+    for run in (room.runner(1).run, room.runner(1).look):
+        with pytest.raises(SignerError):
+            run()
+
+
+@pytest.mark.case("X719", "a complaint in the state folder that is none")
+@pytest.mark.parametrize("content", [b"", b"{", b"{}", b'{"dealer":"1"}', b'{"dealer":-1}'])
+def test_a_damaged_complaint(room: Room, content: bytes) -> None:
+    rounds(room, 1)
+    (room.desk(1) / "complaint.json").write_bytes(content)
+    refused("E_SCHEMA", "complaint.json", room.next, 1)
+
+
+@pytest.mark.case("C17", "a second process at the same desk")
+def test_one_at_a_time(room: Room) -> None:
+    state = CeremonyState.of(room.state(1), room.gathering.setting.roster)
+    with state.alone():
+        refused("E_CEREMONY_STATE", "another command", room.next, 1)
+    assert room.next(1).step.name == "deal"
+
+
+@pytest.mark.case("P6", "joining twice")
+def test_joining_twice(room: Room) -> None:
+    error = refused("E_CEREMONY_STATE", "joined before", room.join, 1)
+    assert "next" in error.hint
+
+
+@pytest.mark.case("C25", "the machine's random source repeats itself")
+def test_a_stuck_machine_deals_nothing(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    order = MakeDeal(
+        token=TokenChoice(profile=load_profile("softhsm2"), label="1"),
+        pin=SecretSource(file="/none"), dealer=1,
+        roster=room.gathering.setting.roster.to_bytes().decode(),
+    )  # fmt: skip
+    for stuck in (bytes(32), b"\x07" * 32):
+        with monkeypatch.context() as patch:
+            patch.setattr(dealing.os, "urandom", lambda _, stuck=stuck: stuck)  # type: ignore[attr-defined]
+            with pytest.raises(EngineError, match="repeats itself"):
+                room.work(order)
+
+    assert room.next(1).step.name == "deal"
