@@ -87,10 +87,15 @@ def open_destroyed(
 
 
 def deletion_words(old: GroupFile, destroyed: Collection[int]) -> str:
-    """Return in one line how many old shares are left, and whether the old sharing is dead."""
-    t, n = old.threshold.t, old.threshold.n
-    left = n - len(set(destroyed))
+    """Return in one line how many old shares are left, and whether the old sharing is dead.
+
+    A token that lets keys be copied may have been copied before; no receipt excludes that.
+    """
+    t, n, gone = old.threshold.t, old.threshold.n, set(destroyed)
+    left = n - len(gone)
     state = f"{left} left < {t}: the old sharing is dead" if left < t else (
         f"{left} left, {t} can sign: the old sharing still lives"
     )  # fmt: skip
-    return f"epoch {old.epoch}: {n - left} of {n} destroyed, {state}"
+    copied = sum(old.card_of(index).body.key_backup == "possible" for index in gone)
+    caveat = f", unless {copied} of the keys were copied before, as their tokens allow"
+    return f"epoch {old.epoch}: {len(gone)} of {n} destroyed, {state}{caveat if copied else ''}"

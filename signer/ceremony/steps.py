@@ -24,6 +24,7 @@ from signer.threshold.params import ShareIndex
 
 DEAL, AGREE, ACKNOWLEDGE, ACTIVATE, DESTROY = "deal", "agree", "acknowledge", "activate", "destroy"
 ANSWER, WAIT, DONE, ABORTED = "answer", "wait", "done", "aborted"
+OWN = (DEAL, AGREE, ACKNOWLEDGE, DESTROY, ANSWER)  # what a participant's own `next` does
 
 
 class Me(NamedTuple):

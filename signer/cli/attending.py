@@ -12,7 +12,7 @@ from signer.ceremony.certificate import group_of
 from signer.ceremony.destruction import deletion_words
 from signer.ceremony.minutes import minutes_text
 from signer.ceremony.setting import Setting
-from signer.ceremony.steps import ABORTED, DESTROY, Me, Step, abort_words
+from signer.ceremony.steps import ABORTED, DESTROY, OWN, Me, Step, abort_words
 from signer.cli import wiring
 from signer.cli.ceremony_words import board_json, roster_text, status_text
 from signer.cli.keying import KeyOptions
@@ -21,8 +21,10 @@ from signer.cli.printer import Printer, printable
 from signer.cli.sparing import other_device
 from signer.custody.ceremony_folder import POLICY, CeremonyFolder
 from signer.custody.ceremony_receipts import destroyed_of
-from signer.custody.ceremony_runner import KeyForDealing, Runner, Taken, active_group
+from signer.custody.ceremony_results import active_group
+from signer.custody.ceremony_runner import Runner, Taken
 from signer.custody.ceremony_state import CeremonyState
+from signer.custody.ceremony_tasks import KeyForDealing
 from signer.custody.desk import read_policy
 from signer.custody.jobs.sources import SecretSource
 from signer.custody.orders import terminal
@@ -302,7 +304,7 @@ def _confirm(step: Step, yes_destroy: bool) -> None:
 
 def _print_step(printer: Printer, taken: Taken) -> None:
     step, after, new = taken
-    done = step if step.name != after.name else None
+    done = step if step.name in OWN and step.name != after.name else None
     lines = []
     if done is not None:
         lines.append(f"done    {done.words}")

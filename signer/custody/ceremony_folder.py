@@ -139,8 +139,13 @@ class CeremonyFolder:
         for candidate in (name, f"{stem}-{hashlib.sha256(data).hexdigest()[:8]}.json"):
             path = self.path / candidate
             if not path.exists():
-                write_new(path, data)
-                return candidate
+                try:
+                    write_new(path, data)
+                except OutputError:
+                    if not path.exists():
+                        raise
+                else:
+                    return candidate  # else somebody else was quicker
             if _holds(path, data):
                 return None
         raise OutputError(f"{name!r} and its second name are both taken in {str(self.path)!r}")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from signer.ceremony.steps import Me
-from signer.custody import ceremony_runner
+from signer.custody import ceremony_tasks
 from signer.custody.ceremony_folder import CeremonyFolder
 from signer.custody.ceremony_runner import Runner, Taken
 from signer.custody.ceremony_state import CeremonyState
@@ -86,7 +86,7 @@ class Room:
         usb.mkdir(parents=True)
         roster = gathering.setting.roster
         (usb / "roster.json").write_bytes(roster.to_bytes())
-        patch.setattr(ceremony_runner, "run_worker", room.work)
+        patch.setattr(ceremony_tasks, "run_worker", room.work)
         for module in (dealing, joining):
             patch.setattr(module, "session_on", room.session)
             patch.setattr(module, "identity_on", _identity_on)

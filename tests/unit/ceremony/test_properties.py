@@ -23,7 +23,7 @@ from signer.ceremony.setting import Setting
 from signer.ceremony.statement import parse_statement
 from signer.ceremony.steps import ACTIVATE
 from signer.custody.ceremony_folder import CeremonyFolder
-from signer.custody.ceremony_runner import active_group
+from signer.custody.ceremony_results import active_group
 from signer.errors import SignerError
 from signer.messages.group_file import GroupFile
 from signer.strict import canonical, parse_base64

@@ -22,7 +22,7 @@ def large() -> tuple[Gathering, Deal]:
 
 
 def content(deal: Deal | SlimDeal) -> int:
-    """Return the bytes that a deal cannot do without: points, proof, ciphertexts, signature, path."""
+    """Return the bytes of a deal: points, proof, ciphertexts, signature, path."""
     sealed = deal.ciphertexts if isinstance(deal, Deal) else (deal.ciphertext,)
     path = () if isinstance(deal, Deal) else deal.path
     return (

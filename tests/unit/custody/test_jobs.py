@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from signer.custody.jobs import Job, open_order, order_bytes
 from signer.custody.jobs.amending import SignAmendment
+from signer.custody.jobs.key_source import KeySource
 from signer.custody.jobs.shares import SignBatch, VerifyShare
 from signer.custody.jobs.sources import SecretSource, TokenChoice
-from signer.custody.jobs.key_source import KeySource
 from signer.custody.jobs.splitting import SplitKey
 from signer.custody.jobs.tokens import ListTokens, MakeCard, SetUpToken
 from signer.errors import InputError, SchemaError

@@ -11,8 +11,8 @@ import pytest
 
 from signer.custody import worker_process
 from signer.custody.jobs import order_bytes
-from signer.custody.jobs.sources import SecretSource, TokenChoice
 from signer.custody.jobs.key_source import KeySource
+from signer.custody.jobs.sources import SecretSource, TokenChoice
 from signer.custody.jobs.splitting import SplitKey
 from signer.custody.jobs.tokens import ListTokens
 from signer.custody.worker_process import run_worker
@@ -319,7 +319,8 @@ def test_a_hanging_worker_is_ended(impostor: Impostor, script: str) -> None:
 def test_a_worker_that_does_not_listen_is_ended(impostor: Impostor) -> None:
     impostor("exec /bin/sleep 60")
     big = SplitKey(
-        key=KeySource(mnemonic=SecretSource(file="/x")), threshold=2, cards=("x" * 2**20,), network=MAINNET,
+        key=KeySource(mnemonic=SecretSource(file="/x")), threshold=2, cards=("x" * 2**20,),
+        network=MAINNET,
         role="withdrawal", policy_digest=bytes(32),
     )  # fmt: skip
     with pytest.raises(WorkerError) as failed:
