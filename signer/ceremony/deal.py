@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
+from signer.ceremony.statement import take_moment
 from signer.messages.dsse import SignedFile
 from signer.p256 import POINT_BYTES
 from signer.sealing import merkle
 from signer.sealing.envelope import CIPHERTEXT_BYTES
 from signer.sealing.hpke import Sealed
 from signer.strict import (
-    MAX_INTEGER,
     Fields,
     canonical,
     encode_base64,
@@ -97,7 +97,7 @@ class DealBody:
             proof=_proof(fields),
             ciphertexts_root=fields.hex_bytes("ciphertexts_root", 32),
             bindings=_optional_digest(fields, "bindings"),
-            moment=fields.integer("moment", low=0, high=MAX_INTEGER),
+            moment=take_moment(fields),
         )
         fields.done()
         return body

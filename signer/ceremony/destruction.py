@@ -8,13 +8,18 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Self
 
-from signer.ceremony.statement import open_statement, payload_of, payload_type_of
+from signer.ceremony.statement import (
+    open_statement,
+    payload_of,
+    payload_type_of,
+    take_moment,
+)
 from signer.errors import CeremonyError
 from signer.messages.dsse import SignedFile
 from signer.messages.group_file import GroupFile
 from signer.messages.group_id import MAX_EPOCH
 from signer.p256 import POINT_BYTES
-from signer.strict import MAX_INTEGER, Fields, parse_hex
+from signer.strict import Fields, parse_hex
 from signer.threshold.params import MAX_HOLDERS
 
 KIND = "signer-destroyed"
@@ -64,7 +69,7 @@ class Destroyed:
             kex=fields.hex_bytes("kex", POINT_BYTES),
             kex_backup=None if backup is None else parse_hex(backup, POINT_BYTES, fields.what),
             successor=fields.hex_bytes("successor", 32),
-            moment=fields.integer("moment", low=0, high=MAX_INTEGER),
+            moment=take_moment(fields),
         )
 
 

@@ -12,12 +12,13 @@ from functools import cached_property
 from typing import Any, Self
 
 from signer.bls.encoding import PublicKey
+from signer.ceremony.statement import MAX_MOMENT
 from signer.errors import CeremonyError, SchemaError
 from signer.messages.card import Card, fingerprint
 from signer.messages.group_file import GroupFile, refuse_shared_keys
 from signer.messages.group_id import MAX_EPOCH, ROLES
 from signer.messages.networks import Network
-from signer.strict import MAX_INTEGER, Fields, canonical, parse_object
+from signer.strict import Fields, canonical, parse_object
 from signer.threshold.params import MAX_HOLDERS, ShareIndex, Threshold
 
 MAX_BYTES = 4 * 1024 * 1024
@@ -217,8 +218,8 @@ class Roster:
                 for number, entry in enumerate(entries, start=1)
             ),
             policy_digest=fields.hex_bytes("policy_digest", 32),
-            not_before=fields.integer("not_before", low=0, high=MAX_INTEGER),
-            expires=fields.integer("expires", low=0, high=MAX_INTEGER),
+            not_before=fields.integer("not_before", low=0, high=MAX_MOMENT),
+            expires=fields.integer("expires", low=0, high=MAX_MOMENT),
             nonce=fields.hex_bytes("nonce", NONCE_BYTES),
             terms=_terms(kind, fields),
             rehearsal=fields.boolean("rehearsal"),

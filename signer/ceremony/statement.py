@@ -5,10 +5,11 @@ from typing import Any, TypeVar
 
 from signer.errors import CeremonyError
 from signer.messages.dsse import SignedFile
-from signer.strict import MAX_INTEGER, Fields, canonical, parse_object
+from signer.strict import Fields, canonical, parse_object
 
 MAX_PAYLOAD = 2048
 MAX_BYTES = 4096
+MAX_MOMENT = 253_402_300_799  # Unix seconds: the end of the year 9999, the last that has a date
 
 _T = TypeVar("_T")
 
@@ -60,4 +61,4 @@ def take_statement(value: Any, kind: str, what: str) -> SignedFile:
 
 def take_moment(fields: Fields) -> int:
     """Take when a statement was made, in Unix seconds; its signer's word."""
-    return fields.integer("moment", low=0, high=MAX_INTEGER)
+    return fields.integer("moment", low=0, high=MAX_MOMENT)

@@ -38,6 +38,7 @@ _PARTICIPANTS = re.compile(
 _DRILLS = re.compile(r"drill[A-Za-z0-9-]*\.json")
 _MAX_FILES = 2000
 _MAX_FILE_BYTES = 256 * 1024
+_MAX_TOTAL_BYTES = 256 * 1024 * 1024
 _MAX_DRILLS = 20
 _MAX_BYTES_OF = {"bindings": MAX_BINDINGS_BYTES, "bundle": MAX_BUNDLE_BYTES}
 
@@ -94,17 +95,24 @@ class CeremonyFolder:
                 f"folder {str(self.path)!r}: {len(names)} files, at most {_MAX_FILES} are read",
                 hint="take what is not of the ceremony out of it",
             )
-        found = {}
+        found: dict[str, bytes] = {}
+        total = 0
         for name in names:
             most = _MAX_BYTES_OF.get(name.partition("-")[0], _MAX_FILE_BYTES)
             try:
                 found[name] = read_file(self.path / name, what="file", max_bytes=most)
             except InputError:
                 found[name] = b""  # listed as a problem, like anything that does not parse
-        return self._certified() | found
+            total += len(found[name])
+            if total > _MAX_TOTAL_BYTES:
+                raise InputError(
+                    f"folder {str(self.path)!r}: more than {_MAX_TOTAL_BYTES} bytes in all",
+                    hint="take what is not of the ceremony out of it",
+                )
+        return self.certified() | found
 
-    def _certified(self) -> dict[str, bytes]:
-        """Return what the certificate holds, as the files it was made of."""
+    def certified(self) -> dict[str, bytes]:
+        """Return what the certificate in the folder holds, as the files it was made of."""
         try:
             raw = self.read(CERTIFICATE, MAX_CERTIFICATE_BYTES)
             return {} if raw is None else files_of(raw, self.setting())

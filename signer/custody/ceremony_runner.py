@@ -75,14 +75,16 @@ class Runner(CeremonyTasks):
     def board(self, setting: Setting, desk: CeremonyState) -> Board:
         """Return the folder's board, together with the deals that were seen before.
 
-        Once the certificate is kept here, it stands for all that came before the acknowledgements:
-        nothing that somebody signs later undoes what everybody has agreed to.
+        A certificate that holds stands for all that came before the acknowledgements: nothing that
+        somebody signs later undoes what everybody has agreed to.
         """
         files = self.folder.files()
-        certificate = desk.get(kept.CERTIFICATE)
-        if certificate is not None:
+        own = desk.get(kept.CERTIFICATE)
+        if parts := self.folder.certified() if own is None else files_of(own, setting):
             acknowledged = {name: data for name, data in files.items() if name.startswith("ack-")}
-            return read_board(setting, files_of(certificate, setting) | acknowledged)
+            certified = read_board(setting, parts | acknowledged)
+            if certified.certified:
+                return certified
         for path in sorted(desk.path.glob("seen-deal-*.json")):
             data = desk.get(path.name)
             if data is not None:

@@ -20,6 +20,7 @@ from signer.ceremony.agreement import PAYLOAD_TYPE as AGREEMENT_TYPE
 from signer.ceremony.certificate import Certificate, certificate_digest, group_of
 from signer.ceremony.destruction import PAYLOAD_TYPE as DESTROYED_TYPE
 from signer.ceremony.destruction import Destroyed, deletion_words, open_destroyed
+from signer.ceremony.minutes import minutes_text
 from signer.ceremony.statement import parse_statement
 from signer.messages.drill import DRILL_DST
 from signer.messages.dsse import SignedFile
@@ -137,7 +138,7 @@ def test_statements_are_strict() -> None:
     bad: list[dict[str, Any]] = [
         value | {"version": 2}, value | {"type": "signer-complaint"}, value | {"more": 1},
         value | {"index": "2"}, value | {"index": 0}, value | {"role": "owner"},
-        value | {"transcript": "00"}, value | {"moment": 2**53},
+        value | {"transcript": "00"}, value | {"moment": 2**53 - 1},
     ]  # fmt: skip
     bad += [{k: v for k, v in value.items() if k != name} for name in value]
     for changed in bad:
@@ -146,6 +147,20 @@ def test_statements_are_strict() -> None:
     raw = dkg_files()["agree-02.json"]
     refused("E_SCHEMA", "", parse_statement, raw, "signer-complaint", "file")
     refused("E_SCHEMA", "at most", parse_statement, raw + b" " * 4096, "signer-agreement", "file")
+
+
+@pytest.mark.case(
+    "X723", "files of a moment that no calendar has: the minutes are written all the same"
+)
+def test_minutes_of_any_moment() -> None:
+    last = 253_402_300_799
+    files = dict(dkg_files())
+    files["agree-02.json"] = file_of(dkg().agreement(MEMBER, 2, moment=last))
+    assert "9999-12-31 23:59:59  member 2" in minutes_text(dkg().board(files), None)
+    for moment in (last + 1, 2**53 - 1):
+        files["agree-02.json"] = file_of(dkg().agreement(MEMBER, 2, moment=moment))
+        files["deal-03.json"] = dkg().deal(3, moment=moment).to_bytes()
+        assert "GUILTY: the deal of dealer 3" in minutes_text(dkg().board(files), None)
 
 
 # Certificates

@@ -344,6 +344,7 @@ def test_payloads_are_strict() -> None:
         value | {"commitments": value["commitments"] + "="}, value | {"commitments": ""},
         value | {"commitments": [value["commitments"]]}, value | {"proof": {}},
         value | {"proof": value["proof"] | {"k": 1}}, value | {"moment": -1},
+        value | {"moment": 253_402_300_800},
         value | {"ciphertexts_root": value["ciphertexts_root"].upper()},
     ]  # fmt: skip
     bad += [{k: v for k, v in value.items() if k != name} for name in value]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from signer.ceremony.bundle import Bundle
+from signer.ceremony.certificate import Certificate
 from signer.ceremony.complaint import COMPLAINT_TYPE, Complaint
 from signer.ceremony.deal import Deal
 from signer.ceremony.steps import ACTIVATE
@@ -114,6 +115,24 @@ def test_nothing_undoes_a_certificate(room: Room) -> None:
         assert (taken.after.name, taken.new) == (ACTIVATE, ())
     board = CeremonyFolder(room.usb).board(room.gathering.setting, NOW)
     assert {verdict.code for verdict in board.verdicts} >= {"E_DEAL_EQUIVOCATION"}
+    (room.desk(2) / "certificate.json").unlink()  # nor for who has only the folder's
+    assert room.next(2).after.name == ACTIVATE
+
+
+@pytest.mark.case("C15", "a certificate in the folder that lacks an agreement, or has a wrong one")
+def test_a_certificate_that_does_not_hold_stands_for_nothing(room: Room) -> None:
+    rounds(room, 1)
+    room.next(1), room.next(2)
+    made = room.usb / "certificate.json"
+    there = CeremonyFolder(room.usb).board(room.gathering.setting, NOW)
+    agreements = (there.agreements["member", 1], there.agreements["member", 2])
+    deals = tuple(there.deals[dealer] for dealer in EVERYBODY)
+    for agreed in (agreements, (*agreements, agreements[0])):
+        certificate = Certificate(room.gathering.setting.roster, deals, agreed)
+        made.write_bytes(certificate.to_bytes())
+        taken = room.next(1)
+        assert taken.after.waits_for == ("member 3 (holder 3)",)
+    assert not (room.desk(1) / "certificate.json").exists()
 
 
 @pytest.mark.case("C8", "a bundle instead of the deals: the certificate is waited for")
