@@ -155,8 +155,9 @@ def _answer(board: Board, me: Me) -> Step | None:
     if me.dealer is None or me.dealer not in board.checked:
         return None
     for (member, dealer), complaint in sorted(board.complaints.items()):
-        open_already = (dealer, member) in board.openings
-        if dealer == me.dealer and complaint.code in HIDDEN and not open_already:
+        if dealer != me.dealer or (dealer, member) in board.openings:
+            continue
+        if complaint.code in HIDDEN and complaint.deal == board.checked[dealer].digest:
             return Step(
                 ANSWER,
                 f"member {member} says that what you sealed to him is wrong: show the key of that "

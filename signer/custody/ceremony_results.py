@@ -43,11 +43,17 @@ def active_group(folder: CeremonyFolder, board: Board) -> GroupFile | None:
         return None
     group = GroupFile.parse(raw, GROUP)
     if replace(group, amendments=(), replacements=(), activation=None) != group_of(board.outcome):
-        raise CeremonyError(
-            f"{GROUP} in the folder is not of this ceremony", code="E_TRANSCRIPT",
-            hint="take it out of the folder, and ask who put it there",
-        )  # fmt: skip
+        raise not_ours(GROUP)
     return group if group.active else None
+
+
+def not_ours(name: str) -> CeremonyError:
+    """Return what is to be said of a result in the folder that did not come of the ceremony."""
+    return CeremonyError(
+        f"{name} in the folder is not of this ceremony",
+        hint="take it out of the folder, and ask who put it there",
+        code="E_TRANSCRIPT",
+    )
 
 
 def activated(pending: GroupFile, drills: Sequence[bytes], now: int) -> GroupFile | None:

@@ -16,9 +16,16 @@ from signer.ceremony.setting import Setting
 from signer.ceremony.steps import AGREE, DEAL, OWN, Me, Step, next_step
 from signer.custody import ceremony_state as kept
 from signer.custody.ceremony_folder import CERTIFICATE, GROUP, PENDING, CeremonyFolder, files_of
-from signer.custody.ceremony_results import activated, active_group, certificate_of, outgoing
+from signer.custody.ceremony_results import (
+    activated,
+    active_group,
+    certificate_of,
+    not_ours,
+    outgoing,
+)
 from signer.custody.ceremony_state import CeremonyState
 from signer.custody.ceremony_tasks import CeremonyTasks
+from signer.messages.group_file import MAX_BYTES as MAX_GROUP_BYTES
 
 _TIMED = (DEAL, AGREE)
 
@@ -117,8 +124,11 @@ class Runner(CeremonyTasks):
                 new.append(self.folder.add(CERTIFICATE, certificate))
         if board.outcome is not None and board.certified and not board.missing_acknowledgements:
             pending = group_of(board.outcome)
-            if not (self.folder.path / PENDING).exists():
+            there = self.folder.read(PENDING, MAX_GROUP_BYTES)
+            if there is None:
                 new.append(self.folder.add(PENDING, pending.to_bytes()))
+            elif there != pending.to_bytes():
+                raise not_ours(PENDING)
             if not (self.folder.path / GROUP).exists():
                 group = activated(pending, self.folder.drills(), self.clock())
                 if group is not None:

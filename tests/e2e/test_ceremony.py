@@ -98,8 +98,10 @@ def dealt_anew(pool: Pool, generated: Ceremony) -> Ceremony:
         ceremony.options[holder.index] = ["--envelope", kept, "--journal", holder.journal]
     cards = [part for holder in new for part in ("--card", ceremony.card_of(holder))]
     dealers = [part for holder in old[:3] for part in ("--dealer", str(holder.index))]
-    pool.run("ceremony", "new", "reshare", *cards, "--threshold", "3", "--policy", pool.policy,
-             "--previous", pool.group, *dealers, "--reason", "remove", "--out", ceremony.folder)  # fmt: skip
+    pool.run(
+        "ceremony", "new", "reshare", *cards, "--threshold", "3", "--policy", pool.policy,
+        "--previous", pool.group, *dealers, "--reason", "remove", "--out", ceremony.folder,
+    )  # fmt: skip
     for holder in new:
         ceremony.join(holder)
     ceremony.join(pool.holders[3], generated.cards[4])

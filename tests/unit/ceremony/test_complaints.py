@@ -192,6 +192,9 @@ def test_the_dealer_answers() -> None:
     assert (step.name, step.recipient) == (ANSWER, MEMBER_2)
     other = next_step(waiting, Me(ShareIndex(3), 3), Memory(deal=dkg().deal(3).digest), None)
     assert other.name == ABORTED
+    for beside in (board(HONEST, named=OFF, opened=False),
+                   board(HONEST, code="E_DEAL_PROOF", opened=False)):  # fmt: skip
+        assert next_step(beside, Me(ShareIndex(1), 1), mine, None).name == ABORTED
     answered = board(HONEST)
     assert next_step(answered, Me(ShareIndex(1), 1), mine, None).name == ABORTED
 

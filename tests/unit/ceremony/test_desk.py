@@ -1,5 +1,6 @@
 """A participant's desk: what it keeps, what it refuses, what it shows again."""
 
+import contextlib
 import json
 import random
 from dataclasses import replace
@@ -25,7 +26,7 @@ from signer.threshold.params import ShareIndex
 from tests.simulators.ceremony import Gathering
 from tests.simulators.ceremony_desk import Room
 from tests.simulators.holders import NOW
-from tests.unit.ceremony.honest import refused
+from tests.unit.ceremony.honest import dkg, refused
 
 EVERYBODY = (1, 2, 3)
 
@@ -163,7 +164,7 @@ def test_a_machine_without_a_network(room: Room, tmp_path: Path) -> None:
 
 
 @pytest.mark.case("X720", "junk where the results of a ceremony go")
-@pytest.mark.parametrize("name", ["certificate.json", "drill-1.json", "group-pending.json"])
+@pytest.mark.parametrize("name", ["certificate.json", "drill-1.json"])
 @pytest.mark.parametrize("junk", [b"", b"{}", b" " * 5_000_000, None])
 def test_junk_where_results_go(room: Room, name: str, junk: bytes | None) -> None:
     path = room.usb / name
@@ -174,6 +175,20 @@ def test_junk_where_results_go(room: Room, name: str, junk: bytes | None) -> Non
     rounds(room, 4)
     assert [room.next(member).after.name for member in EVERYBODY] == [ACTIVATE] * 3
     assert path.is_dir() if junk is None else path.read_bytes() == junk
+
+
+@pytest.mark.case("X720", "another group's file, or junk, laid down as group-pending.json")
+def test_the_group_that_is_to_be_activated_is_the_ceremonys(room: Room) -> None:
+    pending = room.usb / "group-pending.json"
+    for other in (dkg().group().to_bytes(), b"{}", b""):
+        pending.write_bytes(other)
+        for member in EVERYBODY * 4:
+            with contextlib.suppress(SignerError):
+                room.next(member)
+        refused("E_TRANSCRIPT", "not of this ceremony", room.next, 1)
+        pending.unlink()
+    assert room.next(1).new == ("group-pending.json",)
+    assert room.next(2).after.name == ACTIVATE
 
 
 @pytest.mark.case("X719", "a state folder's files cut short, emptied, or of something else")
