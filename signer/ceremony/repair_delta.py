@@ -18,12 +18,12 @@ from signer.ceremony.deal import (
     take_signed,
 )
 from signer.ceremony.repair_roster import RepairSetting
+from signer.ceremony.statement import MAX_MOMENT
 from signer.errors import CeremonyError, DealError, EncodingError, InputError
 from signer.messages.dsse import SignedFile
 from signer.sealing import merkle
 from signer.sealing.hpke import Sealed
 from signer.strict import (
-    MAX_INTEGER,
     Fields,
     canonical,
     encode_base64,
@@ -91,7 +91,7 @@ class DeltaBody:
                 raw[at : at + COMMITMENT_BYTES] for at in range(0, len(raw), COMMITMENT_BYTES)
             ),
             ciphertexts_root=fields.hex_bytes("ciphertexts_root", 32),
-            moment=fields.integer("moment", low=0, high=MAX_INTEGER),
+            moment=fields.integer("moment", low=0, high=MAX_MOMENT),
         )
         fields.done()
         return body

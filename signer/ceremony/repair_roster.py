@@ -12,11 +12,12 @@ from functools import cached_property
 from typing import Any, Self
 
 from signer.ceremony.roster import MAX_OPEN_SECONDS, NONCE_BYTES, marked
+from signer.ceremony.statement import MAX_MOMENT
 from signer.errors import CeremonyError, GroupFileError, SchemaError, ThresholdParameterError
 from signer.messages.card import Card, fingerprint
 from signer.messages.group_file import GroupFile, require_fresh_card
 from signer.messages.group_id import MAX_EPOCH
-from signer.strict import MAX_INTEGER, Fields, canonical, parse_object
+from signer.strict import Fields, canonical, parse_object
 from signer.threshold.params import MAX_HOLDERS, ShareIndex
 from signer.threshold.repairing import require_helpers
 
@@ -107,8 +108,8 @@ class RepairRoster:
             lost=ShareIndex(fields.integer("lost", low=1, high=MAX_HOLDERS)),
             helpers=tuple(ShareIndex(entry) for entry in helpers),
             card=Card.parse(fields.take("card"), f"{what}: the new card"),
-            not_before=fields.integer("not_before", low=0, high=MAX_INTEGER),
-            expires=fields.integer("expires", low=0, high=MAX_INTEGER),
+            not_before=fields.integer("not_before", low=0, high=MAX_MOMENT),
+            expires=fields.integer("expires", low=0, high=MAX_MOMENT),
             nonce=fields.hex_bytes("nonce", NONCE_BYTES),
         )
         fields.done()

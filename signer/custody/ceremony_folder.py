@@ -8,11 +8,12 @@ reader finds as well.
 import contextlib
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from signer.ceremony.agreement import MEMBER, agreeing
-from signer.ceremony.board import Board, read_board
+from signer.ceremony.board import Board, Problem, read_board
 from signer.ceremony.bundle import MAX_BYTES as MAX_BUNDLE_BYTES
 from signer.ceremony.certificate import MAX_BYTES as MAX_CERTIFICATE_BYTES
 from signer.ceremony.certificate import Certificate
@@ -121,7 +122,9 @@ class CeremonyFolder:
 
     def board(self, setting: Setting, now: int) -> Board:
         """Return what the folder shows of the ceremony."""
-        return read_board(setting, self.files(), late=now >= setting.roster.expires)
+        files = self.files()
+        certified = certified_board(setting, self.certified(), files)
+        return certified or read_board(setting, files, late=now >= setting.roster.expires)
 
     def read(self, name: str, most: int) -> bytes | None:
         """Return one of the ceremony's own files, or None if it is not there."""
@@ -177,6 +180,42 @@ def files_of(certificate: bytes, setting: Setting) -> dict[str, bytes]:
         middle = "" if role == MEMBER else "dealer-"
         found[f"agree-{middle}{index:02}-cert.json"] = canonical(signed.to_json())
     return found
+
+
+def certified_board(
+    setting: Setting, parts: Mapping[str, bytes], files: Mapping[str, bytes]
+) -> Board | None:
+    """Return what a certificate and the acknowledgements show; None if it does not hold.
+
+    A certificate that holds stands for all that came before the acknowledgements: nothing that
+    somebody signs later undoes what everybody has agreed to. Such files are listed as problems.
+
+    Args:
+        setting: the ceremony.
+        parts: what `files_of` gives of the certificate.
+        files: the folder's.
+    """
+    if not parts:
+        return None
+    acknowledged = {name: data for name, data in files.items() if name.startswith("ack-")}
+    board = read_board(setting, {**parts, **acknowledged})
+    if not board.certified:
+        return None
+    held = {_parsed(data) for data in parts.values()}
+    for name, data in sorted(files.items()):
+        if name.startswith(("deal-", "agree-", "bindings-")) and _parsed(data) not in held:
+            board.problems.append(
+                Problem(name, "E_TRANSCRIPT", "it is not what the certificate holds")
+            )
+    return board
+
+
+def _parsed(data: bytes) -> bytes:
+    """Return a file without regard to how its JSON is spaced."""
+    try:
+        return canonical(parse_object(data, what="file", max_bytes=MAX_BINDINGS_BYTES))
+    except SignerError:
+        return data
 
 
 def _holds(path: Path, data: bytes) -> bool:

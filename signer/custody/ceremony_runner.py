@@ -15,7 +15,14 @@ from signer.ceremony.certificate import group_of
 from signer.ceremony.setting import Setting
 from signer.ceremony.steps import AGREE, DEAL, OWN, Me, Step, next_step
 from signer.custody import ceremony_state as kept
-from signer.custody.ceremony_folder import CERTIFICATE, GROUP, PENDING, CeremonyFolder, files_of
+from signer.custody.ceremony_folder import (
+    CERTIFICATE,
+    GROUP,
+    PENDING,
+    CeremonyFolder,
+    certified_board,
+    files_of,
+)
 from signer.custody.ceremony_results import (
     activated,
     active_group,
@@ -80,18 +87,12 @@ class Runner(CeremonyTasks):
         return next_step(board, me, desk.memory(), active_group(self.folder, board))
 
     def board(self, setting: Setting, desk: CeremonyState) -> Board:
-        """Return the folder's board, together with the deals that were seen before.
-
-        A certificate that holds stands for all that came before the acknowledgements: nothing that
-        somebody signs later undoes what everybody has agreed to.
-        """
+        """Return the folder's board, together with the deals that were seen before."""
         files = self.folder.files()
         own = desk.get(kept.CERTIFICATE)
-        if parts := self.folder.certified() if own is None else files_of(own, setting):
-            acknowledged = {name: data for name, data in files.items() if name.startswith("ack-")}
-            certified = read_board(setting, parts | acknowledged)
-            if certified.certified:
-                return certified
+        parts = self.folder.certified() if own is None else files_of(own, setting)
+        if (certified := certified_board(setting, parts, files)) is not None:
+            return certified
         for path in sorted(desk.path.glob("seen-deal-*.json")):
             data = desk.get(path.name)
             if data is not None:
