@@ -217,5 +217,7 @@ def test_a_late_deal_undoes_nothing(ceremony: Ceremony) -> None:
     assert cheats(ceremony, "late-deal") == ["deal-05-late.json"]
     ended, value, error = told(ceremony, 1)
     assert (ended, value["next"]) == (0, "activate"), error
-    (verdict,) = status(ceremony)["verdicts"]
-    assert (verdict["dealer"], verdict["code"]) == (5, "E_DEAL_EQUIVOCATION")
+    shown = status(ceremony)
+    assert (shown["certified"], shown["aborted"], shown["verdicts"]) == (True, False, [])
+    (problem,) = shown["problems"]
+    assert (problem["file"], problem["code"]) == ("deal-05-late.json", "E_TRANSCRIPT")
