@@ -5,7 +5,6 @@ recomputes his share from it. Its digest leaves every signature out, so two peop
 from the same deals have the same one.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -23,6 +22,7 @@ from signer.messages.bindings import MAX_PAYLOAD as MAX_BINDINGS
 from signer.messages.bindings import PAYLOAD_TYPE as BINDINGS_TYPE
 from signer.messages.dsse import SignedFile
 from signer.messages.group_file import GroupFile
+from signer.messages.group_id import Certified
 from signer.strict import Fields, canonical, parse_object
 from signer.threshold.params import MAX_HOLDERS
 
@@ -128,29 +128,25 @@ def assemble(
 
 
 def certificate_digest(outcome: Outcome) -> bytes:
-    """Return the 32 bytes that stand for the certificate: ceremony and transcript."""
-    value = {
-        "type": "signer-certificate-digest",
-        "version": 1,
-        "ceremony": outcome.setting.roster.id.hex(),
-        "transcript": outcome.transcript.hex(),
-    }
-    return hashlib.sha256(canonical(value)).digest()
+    """Return the 32 bytes that stand for the certificate: ceremony, transcript, origin."""
+    digest = group_of(outcome).certificate
+    if digest is None:
+        raise ValueError("a ceremony's group names its certificate")
+    return digest
 
 
 def group_of(outcome: Outcome) -> GroupFile:
     """Return the group file that comes of a ceremony, not active yet."""
     roster, previous = outcome.setting.roster, outcome.setting.previous
-    origin = roster.kind if previous is None else previous.origin
     return GroupFile(
         network=roster.network,
         role=roster.role,
         epoch=roster.epoch,
-        origin=origin,
+        origin=roster.kind if previous is None else previous.origin,
         policy_digest=roster.policy_digest,
         threshold=roster.threshold,
         vector=outcome.vector,
         cards=roster.members,
         rehearsal=roster.rehearsal,
-        certificate=certificate_digest(outcome),
+        certified=Certified(roster.id, outcome.transcript),
     )

@@ -11,6 +11,7 @@ from signer.errors import SchemaError, WorkerError
 from signer.messages.dsse import SignedFile
 from signer.messages.reply import PARTIAL_BYTES, take_witness
 from signer.messages.request import SignRequest
+from signer.sealing.envelope import NO_CERTIFICATE
 from signer.strict import Fields, parse_hex
 
 
@@ -54,6 +55,7 @@ def batch_job(
         first_policy_digest=group.policy_digest,
         threshold=group.threshold.t,
         holders=group.bound_id_signs,
+        certificate=group.certificate or NO_CERTIFICATE,
         replacements=tuple(replacement.to_json() for replacement in group.replacements),
         amendments=tuple(amendment.to_json() for amendment in group.amendments),
         policy=desk.policy.to_json(),

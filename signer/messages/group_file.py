@@ -24,10 +24,10 @@ from signer.messages.activation import Activation
 from signer.messages.amendment import MAX_AMENDMENTS, Amendment, Chain
 from signer.messages.card import Card, fingerprint
 from signer.messages.credentials import bls_credentials
-from signer.messages.group_id import MAX_EPOCH, ROLES, group_id_of, holders_digest
+from signer.messages.group_id import MAX_EPOCH, ROLES, Certified, group_id_of, holders_digest
 from signer.messages.networks import Network
 from signer.messages.replacement import MAX_REPLACEMENTS, Replacement, Succession
-from signer.sealing.envelope import Binding
+from signer.sealing.envelope import NO_CERTIFICATE, Binding
 from signer.strict import Fields, canonical, parse_hex, parse_object
 from signer.threshold.params import MAX_HOLDERS, ShareIndex, Threshold
 from signer.threshold.vector import VerificationVector
@@ -55,13 +55,20 @@ class GroupFile:
     replacements: tuple[Replacement, ...] = ()  # of holders whose shares were repaired, in order
     amendments: tuple[Amendment, ...] = ()  # of the policy: 1, 2, …
     rehearsal: bool = False  # on tokens that protect nothing; for no real validator
-    certificate: bytes | None = None  # digest of the ceremony's; None: split at one desk
+    certified: Certified | None = None  # None: split at one desk
     activation: Activation | None = None
+
+    @property
+    def certificate(self) -> bytes | None:
+        """The digest of the ceremony's certificate, 32 bytes; None: split at one desk."""
+        if self.certified is None:
+            return None
+        return self.certified.digest(self.origin, rehearsal=self.rehearsal)
 
     @property
     def active(self) -> bool:
         """Whether its holders may sign with it: it has no certificate, or an activation."""
-        return self.certificate is None or self.activation is not None
+        return self.certified is None or self.activation is not None
 
     @property
     def origin_words(self) -> str:
@@ -179,6 +186,7 @@ class GroupFile:
             role=self.role,
             policy_digest=self.policy_digest,
             holders=self.holders_digest,
+            certificate=self.certificate or NO_CERTIFICATE,
             recovered=recovered,
         )
 
@@ -209,7 +217,9 @@ class GroupFile:
             ],
             "amendments": [amendment.to_json() for amendment in self.amendments],
             "replacements": [replacement.to_json() for replacement in self.replacements],
-            "certificate": None if self.certificate is None else self.certificate.hex(),
+            "certificate": None
+            if self.certified is None
+            else {name: digest.hex() for name, digest in self.certified._asdict().items()},
             "activation": None if self.activation is None else self.activation.to_json(),
         }
 
@@ -251,12 +261,12 @@ class GroupFile:
         policy_digest = fields.hex_bytes("policy_digest", 32)
         amendments = fields.array("amendments", low=0, high=MAX_AMENDMENTS)
         replacements = fields.array("replacements", low=0, high=MAX_REPLACEMENTS)
-        certificate = _optional_digest(fields, "certificate")
+        certified = _certified(fields)
         activation = fields.take("activation")
         fields.done()
-        if certificate is None and (origin != "split" or epoch > 1):
+        if certified is None and (origin != "split" or epoch > 1):
             raise GroupFileError(f"{what}: only a split's first epoch can have no certificate")
-        if certificate is None and activation is not None:
+        if certified is None and activation is not None:
             raise GroupFileError(f"{what}: it has an activation and no certificate")
         group = cls(
             network=network,
@@ -270,7 +280,7 @@ class GroupFile:
             ),
             cards=_cards(holders, what),
             rehearsal=rehearsal,
-            certificate=certificate,
+            certified=certified,
         )
         if group.public_key != claimed_key:
             raise GroupFileError(f"{what}: the group public key is not the vector's first entry")
@@ -340,13 +350,18 @@ def _require_fresh_cards(group: GroupFile, what: str) -> None:
         before = replace(group, replacements=group.replacements[:count])
         place = f"{what}: replacement {count + 1}"
         require_fresh_card(before, replacement.body.index, replacement.card, place)
-        if replacement.card.body.software and not group.rehearsal and group.certificate is not None:
+        if replacement.card.body.software and not group.rehearsal and group.certified is not None:
             raise GroupFileError(f"{place}: its token is software that protects nothing")
 
 
-def _optional_digest(fields: Fields, name: str) -> bytes | None:
-    value = fields.take(name)
-    return None if value is None else parse_hex(value, 32, f"{fields.what}: field {name!r}")
+def _certified(fields: Fields) -> Certified | None:
+    value = fields.take("certificate")
+    if value is None:
+        return None
+    entry = Fields(value, f"{fields.what}: certificate")
+    certified = Certified(entry.hex_bytes("ceremony", 32), entry.hex_bytes("transcript", 32))
+    entry.done()
+    return certified
 
 
 def _cards(entries: list[Any], what: str) -> tuple[Card, ...]:

@@ -2,12 +2,36 @@
 
 import hashlib
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from signer.messages.networks import Network
 from signer.strict import canonical
 
 ROLES = ("withdrawal", "validator", "approval")  # what a key may sign; one key, one role
 MAX_EPOCH = 2**32 - 1
+
+
+class Certified(NamedTuple):
+    """What a ceremony's certificate is known by."""
+
+    ceremony: bytes  # 32 bytes: its roster's digest
+    transcript: bytes  # 32 bytes: what everybody agreed to
+
+    def digest(self, origin: str, *, rehearsal: bool) -> bytes:
+        """Return the certificate's digest, which no signature and no order of files changes.
+
+        How the key came to be and whether it was a rehearsal are in it: a group file that says
+        something else names another certificate.
+        """
+        value = {
+            "type": "signer-certificate-digest",
+            "version": 1,
+            "ceremony": self.ceremony.hex(),
+            "transcript": self.transcript.hex(),
+            "origin": origin,
+            "rehearsal": rehearsal,
+        }
+        return hashlib.sha256(canonical(value)).digest()
 
 
 def group_id_of(network: Network, role: str, public_key: bytes) -> bytes:

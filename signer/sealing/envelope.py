@@ -19,6 +19,7 @@ MAX_BYTES = 64 * 1024
 MAX_SLOTS = 4
 MAX_INDEX = 2**16 - 1
 SHARE_BYTES = 32
+NO_CERTIFICATE = bytes(32)  # of a split at one desk
 CIPHERTEXT_BYTES = SHARE_BYTES + 16  # with the tag of AES-GCM
 ROLES = ("withdrawal", "validator", "approval")
 METHODS = ("hpke-p256",)
@@ -35,14 +36,15 @@ class Binding:
     role: str  # one of ROLES
     policy_digest: bytes  # SHA-256 of the first policy; amendments lead on from it
     holders: bytes  # SHA-256 over the threshold and every holder's identity key
+    certificate: bytes  # digest of the certificate of the ceremony it came of, or NO_CERTIFICATE
     recovered: bool = False  # made by recovering a lost share, not in the ceremony
 
     def __post_init__(self) -> None:
         """Refuse what could not be written and read back."""
-        digests = (self.group, self.policy_digest, self.holders)
+        digests = (self.group, self.policy_digest, self.holders, self.certificate)
         sizes = (len(self.public_share), *map(len, digests))
-        if sizes != (48, 32, 32, 32):
-            raise ValueError(f"binding with sizes {sizes}, (48, 32, 32, 32) are expected")
+        if sizes != (48, 32, 32, 32, 32):
+            raise ValueError(f"binding with sizes {sizes}, (48, 32, 32, 32, 32) are expected")
         if not 0 <= self.epoch <= MAX_INTEGER or not 1 <= self.index <= MAX_INDEX:
             raise ValueError(f"binding with epoch {self.epoch}, index {self.index}")
         if self.role not in ROLES:
@@ -58,6 +60,7 @@ class Binding:
             "role": self.role,
             "policy_digest": self.policy_digest.hex(),
             "holders": self.holders.hex(),
+            "certificate": self.certificate.hex(),
             "recovered": self.recovered,
         }
 
@@ -72,6 +75,7 @@ class Binding:
             role=source.choice("role", ROLES),
             policy_digest=source.hex_bytes("policy_digest", 32),
             holders=source.hex_bytes("holders", 32),
+            certificate=source.hex_bytes("certificate", 32),
             recovered=source.boolean("recovered"),
         )
 
@@ -122,7 +126,7 @@ class Envelope:
 
     def to_bytes(self) -> bytes:
         """Return the bytes of the envelope's file."""
-        head = {"type": "signer-envelope", "version": 2}
+        head = {"type": "signer-envelope", "version": 3}
         slots = {"slots": [slot.to_json() for slot in self.slots]}
         return canonical(head | self.binding.to_json() | slots) + b"\n"
 
@@ -136,7 +140,7 @@ class Envelope:
         """
         source = Fields(parse_object(raw, what=what, max_bytes=MAX_BYTES), what)
         source.constant("type", "signer-envelope")
-        source.constant("version", 2)
+        source.constant("version", 3)
         binding = Binding.take(source)
         values = source.array("slots", low=1, high=MAX_SLOTS)
         source.done()

@@ -17,7 +17,7 @@ from signer.sealing.envelope import (
 from signer.secret import SecretBytes
 from signer.strict import canonical
 
-_INFO = b"signer/envelope/v2"
+_INFO = b"signer/envelope/v3"
 _WRONG_FILE = "take the envelope that belongs to this group file"
 
 
@@ -95,7 +95,7 @@ def require_binding(found: Binding, expected: Binding) -> None:
 
 
 def _associated_data(binding: Binding, method: str) -> bytes:
-    return canonical(binding.to_json() | {"type": "signer-envelope/v2", "method": method})
+    return canonical(binding.to_json() | {"type": "signer-envelope/v3", "method": method})
 
 
 def _short(value: bytes | int | str) -> str:

@@ -9,11 +9,12 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
+from signer.testing.nursery import Nursery
 from signer.testing.softhsm import SoftHSM
 
 TEST_MNEMONIC = " ".join(["abandon"] * 23 + ["art"])  # BIP-39's own test words: no secret
@@ -26,6 +27,29 @@ class CommandFailedError(AssertionError):
     """A command of the pool ended with another status than expected."""
 
 
+class AgentProcess(Protocol):
+    """A running agent: a `subprocess.Popen`, or one that a nursery forked."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+
+    def poll(self) -> int | None:
+        """Return the exit status, or None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return the exit status once it has ended."""
+
+    def send_signal(self, number: int, /) -> None:
+        """Send it a signal."""
+
+    def terminate(self) -> None:
+        """Ask it to stop."""
+
+    def kill(self) -> None:
+        """End it."""
+
+
 @dataclass(slots=True)
 class Holder:
     """One holder's things."""
@@ -34,7 +58,7 @@ class Holder:
     name: str
     folder: Path
     token: SoftHSM
-    agent: "subprocess.Popen[bytes] | None" = None
+    agent: AgentProcess | None = None
 
     @property
     def card(self) -> Path:
@@ -73,6 +97,7 @@ class Pool:
 
     folder: Path
     holders: list[Holder] = field(default_factory=list)
+    nursery: Nursery | None = None  # what starts agents, if not one Python for each
 
     @classmethod
     def with_tokens(cls, folder: Path, names: Sequence[str]) -> Self:
@@ -146,22 +171,39 @@ class Pool:
 
     def start_agent(self, holder: Holder, **changes: str) -> None:
         """Start the holder's agent and wait until it listens."""
+        self._launch(holder, changes)
+        self._await_socket(holder)
+
+    def start(self, own: Mapping[int, dict[str, str]] | None = None, **changes: str) -> None:
+        """Start every agent that does not run, all at once, and wait until they listen.
+
+        `changes` are everybody's, as in `write_agent_config`; `own` are some holders', by number.
+        """
+        for holder in self.holders:
+            if holder.agent is None:
+                self._launch(holder, changes | (own or {}).get(holder.index, {}))
+        for holder in self.holders:
+            self._await_socket(holder)
+
+    def _launch(self, holder: Holder, changes: dict[str, str]) -> None:
         config = self.write_agent_config(holder, **changes)
+        if self.nursery is not None:
+            environment = {"SOFTHSM2_CONF": str(holder.token.config)}
+            holder.agent = self.nursery.start(config, holder.log, environment)
+            return
         with holder.log.open("ab") as log:
             holder.agent = subprocess.Popen(
                 [sys.executable, "-m", "signer", "agent", "run", "--config", str(config)],
                 env=holder.token.environment, stderr=log, stdout=log, stdin=subprocess.DEVNULL,
             )  # fmt: skip
+
+    def _await_socket(self, holder: Holder) -> None:
         deadline = time.monotonic() + _START_SECONDS
         while not holder.socket.exists():
-            if holder.agent.poll() is not None or time.monotonic() > deadline:
+            dead = holder.agent is None or holder.agent.poll() is not None
+            if dead or time.monotonic() > deadline:
                 raise CommandFailedError(f"agent {holder.index}: {holder.log.read_text()[-2000:]}")
             time.sleep(0.02)
-
-    def start(self) -> None:
-        """Start every holder's agent."""
-        for holder in self.holders:
-            self.start_agent(holder)
 
     def stop_agent(self, holder: Holder) -> int:
         """End the holder's agent with SIGTERM; return its exit status."""

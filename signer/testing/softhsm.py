@@ -26,6 +26,24 @@ class SoftHSM:
         return self.folder / "softhsm2.conf"
 
     @property
+    def tokens(self) -> Path:
+        """The folder of the token's own files."""
+        return self.folder / "tokens"
+
+    @property
+    def module(self) -> Path:
+        """A copy of SoftHSM's module for this token alone; made when it is first asked for.
+
+        In one process one path is one instance, with the configuration it was initialised with. So
+        tokens with copies of their own can be used side by side.
+        """
+        path = self.folder / "module.so"
+        if not path.exists():
+            shutil.copyfile(module_path(), path)
+            path.chmod(0o755)
+        return path
+
+    @property
     def pin_file(self) -> Path:
         """A 0600 file with the user PIN."""
         return self.folder / "pin"
@@ -44,15 +62,19 @@ class SoftHSM:
         """
         module_path()
         token = cls(folder, label)
-        (folder / "tokens").mkdir(parents=True, mode=0o700)
-        token.config.write_text(
-            f"directories.tokendir = {folder / 'tokens'}\n"
+        token.lay(pin)
+        token.initialise(label, pin=pin)
+        return token
+
+    def lay(self, pin: str = USER_PIN) -> None:
+        """Make the folder, its configuration and the PIN file; no token yet."""
+        self.tokens.mkdir(parents=True, mode=0o700)
+        self.config.write_text(
+            f"directories.tokendir = {self.tokens}\n"
             "objectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n"
         )
-        token.initialise(label, pin=pin)
-        token.pin_file.touch(mode=0o600)
-        token.pin_file.write_text(pin + "\n")
-        return token
+        self.pin_file.touch(mode=0o600)
+        self.pin_file.write_text(pin + "\n")
 
     def initialise(self, label: str, *, pin: str = USER_PIN) -> None:
         """Initialise one more token in this folder."""

@@ -54,6 +54,7 @@ class Hire:
             first_policy_digest=group.policy_digest,
             threshold=group.threshold.t,
             holders=group.id_signs,
+            certificate=group.certificate or bytes(32),
             amendments=tuple(amendment.to_json() for amendment in group.amendments),
             policy=self.desk.policy.to_json(),
             envelope=self.desk.envelope_text,

@@ -24,6 +24,7 @@ from signer.messages.card import PAYLOAD_TYPE, Card, CardBody
 from signer.messages.drill import DRILL_DST, DrillOrder
 from signer.messages.dsse import SignedFile, key_id_of, pre_authentication_encoding
 from signer.messages.group_file import GroupFile
+from signer.messages.group_id import Certified
 from signer.messages.networks import MAINNET, Network
 from signer.messages.reply import Denial, SignReply
 from signer.messages.request import SignRequest
@@ -115,7 +116,7 @@ class SimulatedPool:
     def new(
         cls, t: int = 3, n: int = 5, *, network: Network = MAINNET, role: str = "withdrawal",
         epoch: int = 1, seed: int = 1, origin: str = "split", rehearsal: bool = False,
-        certificate: bytes | None = None, active: bool = True,
+        certified: Certified | None = None, active: bool = True,
     ) -> "SimulatedPool":  # fmt: skip
         """Split the test key t of n; later epochs and other origins have a certificate."""
         policy = Policy(labels={ADDRESS: "treasury"}, approval=NEVER)
@@ -131,10 +132,10 @@ class SimulatedPool:
             vector=vector,
             cards=tuple(make_card(f"holder {i}") for i in range(1, n + 1)),
             rehearsal=rehearsal,
-            certificate=certificate,
+            certified=certified,
         )
-        if certificate is None and (epoch > 1 or origin != "split"):
-            group = replace(group, certificate=bytes([epoch % 256]) * 32)
+        if certified is None and (epoch > 1 or origin != "split"):
+            group = replace(group, certified=Certified(bytes([epoch % 256]) * 32, bytes(32)))
         if group.certificate is not None and active:
             group = group.activated(activation_of(group))
         plain = {}

@@ -452,6 +452,7 @@ def test_share_through_file_and_token(softhsm: Any) -> None:
         role="withdrawal",
         policy_digest=bytes(32),
         holders=bytes(32),
+        certificate=bytes(32),
     )
     share = bytes(range(1, 33))
     points = []

@@ -52,10 +52,11 @@ class VerifyShare(TokenJob):
 class SignBatch(TokenJob):
     """Sign the items of a request that the custodian's policy and journal let through.
 
-    Network, role, group public key, epoch, index, public share, first policy digest, threshold and
-    holders are what the envelope's associated data binds: with any of them changed it does not
-    open. From the first policy the amendments, signed by those holders, lead to the one in force;
-    where a share was repaired, a replacement signed by t says who signs in its holder's place.
+    Network, role, group public key, epoch, index, public share, first policy digest, threshold,
+    holders and certificate are what the envelope's associated data binds: with any of them changed
+    it does not open. From the first policy the amendments, signed by those holders, lead to the one
+    in force; where a share was repaired, a replacement signed by t says who signs in its holder's
+    place.
     """
 
     kind: ClassVar[str] = "sign_batch"
@@ -68,6 +69,7 @@ class SignBatch(TokenJob):
     first_policy_digest: bytes
     threshold: int
     holders: tuple[bytes, ...]  # bound identity keys, 65-byte points, in index order
+    certificate: bytes  # digest of the ceremony's, or NO_CERTIFICATE
     replacements: tuple[dict[str, Any], ...] = ()  # of cards, since shares were repaired
     amendments: tuple[dict[str, Any], ...] = ()
     policy: dict[str, Any]  # the one in force
@@ -92,6 +94,7 @@ class SignBatch(TokenJob):
             "first_policy_digest": self.first_policy_digest.hex(),
             "threshold": self.threshold,
             "holders": [point.hex() for point in self.holders],
+            "certificate": self.certificate.hex(),
             "replacements": list(self.replacements),
             "amendments": list(self.amendments),
             "policy": self.policy,
@@ -121,6 +124,7 @@ class SignBatch(TokenJob):
                 parse_hex(entry, POINT_BYTES, "order: a holder")
                 for entry in fields.array("holders", low=1, high=MAX_HOLDERS)
             ),
+            certificate=fields.hex_bytes("certificate", 32),
             replacements=tuple(fields.array("replacements", low=0, high=_MAX_REPLACEMENTS)),
             amendments=tuple(fields.array("amendments", low=0, high=_MAX_AMENDMENTS)),
             policy=take_object(fields, "policy"),

@@ -69,5 +69,6 @@ def binding_of(job: SignBatch, *, recovered: bool) -> Binding:
         role=job.role,
         policy_digest=job.first_policy_digest,
         holders=holders_digest(job.threshold, job.holders),
+        certificate=job.certificate,
         recovered=recovered,
     )

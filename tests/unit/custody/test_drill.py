@@ -24,6 +24,7 @@ from signer.errors import (
 )
 from signer.hsm.profile import load_profile
 from signer.messages.drill import DrillOrder
+from signer.messages.group_id import Certified
 from signer.strict import Fields
 from tests.simulators.desk import SimulatedDesk
 from tests.simulators.drills import DrillPool
@@ -98,7 +99,7 @@ def test_a_group_that_is_not_active_drills_and_signs_nothing(tmp_path: Path) -> 
     desk = SimulatedDesk(HOLDERS.pool, tmp_path)
     desk.custodian.worker = DrillingWorker()
     desk.desk = desk.custodian.desk = replace(
-        desk.desk, group=replace(HOLDERS.group, certificate=b"\7" * 32)
+        desk.desk, group=replace(HOLDERS.group, certified=Certified(b"\7" * 32, bytes(32)))
     )
     request = HOLDERS.pool.request(1)
     assert desk.code_of(request) == "E_NOT_ACTIVE"

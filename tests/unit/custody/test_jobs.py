@@ -37,6 +37,7 @@ SIGN = SignBatch(
     first_policy_digest=POOL.group.policy_digest,
     threshold=3,
     holders=POOL.group.id_signs,
+    certificate=bytes(32),
     amendments=({"payload": "one"},),
     policy=POOL.policy.to_json(),
     envelope="{}",

@@ -13,9 +13,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from signer.custody.journal import Journal
 from signer.errors import JournalError
 from signer.messages.address import ExecutionAddress
+from signer.messages.group_id import Certified
 from signer.messages.items import Change
 from tests.simulators.holders import ADDRESS, NOW, OTHER, SimulatedPool
 
+CERTIFIED = Certified(bytes(32), bytes(32))
 GROUP = SimulatedPool.new(2, 2).group
 LAST_EPOCH = 5
 ITEMS = st.lists(
@@ -44,7 +46,7 @@ class JournalStates(RuleBasedStateMachine):
         group = (
             GROUP
             if (epoch or self.epoch) == 1
-            else replace(GROUP, epoch=epoch or self.epoch, certificate=bytes(32))
+            else replace(GROUP, epoch=epoch or self.epoch, certified=CERTIFIED)
         )
         return Journal.open(self.path, group, 1, clock=lambda: NOW)
 

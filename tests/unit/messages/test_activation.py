@@ -57,7 +57,7 @@ def test_certified_groups_are_active_with_an_activation_only() -> None:
 @pytest.mark.parametrize("group", [WAITING, replace(LATER, activation=None), MADE])
 def test_only_a_splits_first_epoch_has_no_certificate(group: GroupFile) -> None:
     with pytest.raises(GroupFileError, match="no certificate"):
-        GroupFile.parse(replace(group, certificate=None).to_bytes())
+        GroupFile.parse(replace(group, certified=None).to_bytes())
 
 
 @pytest.mark.case("X620", "group file with an activation and no certificate")
@@ -72,8 +72,10 @@ def test_without_certificate_there_is_nothing_to_activate() -> None:
     "changes",
     [
         {"certificate": ...},
-        {"certificate": "00" * 31},
-        {"certificate": "AB" * 32},
+        {"certificate": "00" * 32},
+        {"certificate": {"ceremony": "00" * 32}},
+        {"certificate": {"ceremony": "00" * 32, "transcript": "AB" * 32}},
+        {"certificate": {"ceremony": "00" * 32, "transcript": "00" * 32, "more": 1}},
         {"certificate": 0},
         {"certificate": ""},
         {"rehearsal": ...},
@@ -115,7 +117,9 @@ def test_an_activation_is_of_this_group_and_certificate(changes: dict[str, Any],
 
 @pytest.mark.case("X621", "activation carried to a file with another certificate")
 def test_an_activation_does_not_follow_another_certificate() -> None:
-    raw = canonical(MADE.to_json() | {"certificate": "07" * 32})
+    raw = canonical(
+        MADE.to_json() | {"certificate": {"ceremony": "07" * 32, "transcript": "00" * 32}}
+    )
     with pytest.raises(GroupFileError, match="another certificate"):
         GroupFile.parse(raw)
 
