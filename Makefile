@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 OUT ?= out/demo
 STAMP := $(VENV)/.installed
 
-.PHONY: setup fmt lint test demo demo-ceremony bench cases faults fuzz check
+.PHONY: setup fmt lint test demo demo-ceremony bench cases faults fuzz dist long-run check
 
 setup: $(STAMP)
 
@@ -55,5 +55,15 @@ fuzz: setup
 # One line for each bad input that a test tries: its number, what it is, the test.
 cases: setup
 	@$(BIN)/pytest --cases --quiet --no-header --collect-only | grep -E '^[A-Z][0-9]+ '
+
+# Wheel and sdist in dist/: the same bytes from the same commit, whoever builds them.
+dist: setup
+	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m hatchling build --clean --directory dist
+
+# Half an hour of five agents whose tokens misbehave, from a seed: LONG_RUN_SECONDS, LONG_RUN_SEED.
+LONG_RUN_SECONDS ?= 1800
+LONG_RUN_SEED ?= 1
+long-run: setup
+	$(BIN)/python -m tests.plugin.long_run --seconds $(LONG_RUN_SECONDS) --seed $(LONG_RUN_SEED)
 
 check: lint test

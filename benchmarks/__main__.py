@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import bare, bare_dkg, ceremonies
+from benchmarks import bare, bare_dkg, ceremonies, fixtures
 from benchmarks.measure import (
     children_cpu_seconds,
     cpu_seconds,
@@ -62,6 +62,9 @@ def main() -> None:
         note("partial_worker_ratio", partial_worker_ratio(pool))
         note("end_to_end_1000_cpu_ratio", end_to_end_ratio(pool))
     key_generation(note)
+    with tempfile.TemporaryDirectory(prefix="signer-bench-") as folder:
+        note("fixture_token_ms", fixtures.token_milliseconds(Path(folder) / "tokens"))
+        note("fixture_pool_s", fixtures.pool_seconds(Path(folder) / "pools"))
     note("help_ms", help_milliseconds(), 1)
     out.write_text(json.dumps(results, indent=2) + "\n")
 

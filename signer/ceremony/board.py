@@ -24,6 +24,7 @@ from signer.ceremony.agreement import (
 from signer.ceremony.agreement import KIND as AGREEMENT
 from signer.ceremony.bundle import Bundle
 from signer.ceremony.checking import (
+    NO_KEY,
     CheckedDeal,
     Outcome,
     check_deal,
@@ -89,6 +90,7 @@ class Board:
     faults: dict[int, DealError] = field(default_factory=dict)  # by dealer: seen by everybody
     problems: list[Problem] = field(default_factory=list)
     stop: SignerError | None = None  # what ends the ceremony beside a dealer's fault
+    no_key: SignerError | None = None  # the sum is none: the members look who is to blame
 
     @property
     def missing_deals(self) -> tuple[int, ...]:
@@ -131,7 +133,10 @@ class Board:
         except DealError as error:
             self.faults[error.dealer] = error
         except CeremonyError as error:
-            self.stop = error
+            if error.code == NO_KEY:
+                self.no_key = error
+            else:
+                self.stop = error
         return None
 
     @property
@@ -186,6 +191,7 @@ def read_board(
         reader: the member who reads: his bundle stands for the deals that are not there.
     """
     board = Board(setting, late, reader)
+    read: set[tuple[str, str, int, int, bytes]] = set()  # equal bytes are looked at once
     for kind in ("deal", "bundle", "bindings", "agree", "ack", "complaint", "opening"):
         for name in sorted(files):
             match = _NAME.fullmatch(name)
@@ -193,6 +199,9 @@ def read_board(
                 continue
             first, second = int(match["first"]), int(match["second"] or 0)
             role = DEALER if match["dealer"] else MEMBER
+            if (copy := (kind, role, first, second, files[name])) in read:
+                continue
+            read.add(copy)
             try:
                 _TAKE[kind](board, name, files[name], role, first, second)
             except DealError as error:

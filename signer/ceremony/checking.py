@@ -20,6 +20,7 @@ from signer.threshold.params import ShareIndex
 from signer.threshold.possession import Proof, verify
 from signer.threshold.vector import VerificationVector
 
+NO_KEY = "E_NO_KEY"
 _TRANSCRIPT = b"signer/transcript/v1"
 _NOT_HIS = "ask for the file again, from the dealer himself"
 
@@ -119,7 +120,8 @@ def outcome_of(
 
     Raises:
         DealError: a dealer took over another's constant term.
-        CeremonyError: the sum is no key; no honest dealers come to that.
+        CeremonyError: E_NO_KEY: the sum is no key. Somebody chose his commitments as a function of
+            the others', and cannot have dealt shares that fit them: the members find him out.
         ValueError: a deal is missing or stands twice.
     """
     if tuple(deal.dealer for deal in deals) != setting.roster.dealers:
@@ -140,9 +142,9 @@ def outcome_of(
         outcome = Outcome(setting, tuple(deals), vector, bindings)
         distinct = set(outcome.public_shares.values())
     except EncodingError:
-        raise CeremonyError("the deals add up to no key: begin again") from None
+        raise CeremonyError("the deals add up to no key", code=NO_KEY) from None
     if len(distinct) != setting.roster.threshold.n:
-        raise CeremonyError("two members would have the same share: begin again")
+        raise CeremonyError("two members would have the same share", code=NO_KEY)
     expected = setting.previous.public_key if setting.previous is not None else None
     if expected is not None and vector.group_public_key != expected:
         raise CeremonyError("the deals add up to another key than the group's")

@@ -3,8 +3,10 @@
 A member says which dealer's deal is bad. Most faults everybody can see in what the dealer signed.
 Two cannot be seen: a ciphertext that does not open, and a share off the polynomial. Then the dealer
 shows the ephemeral key of that one ciphertext, and everybody opens it: a token can prove nothing
-about a shared secret, but a dealer can give away a key that he used once. What is opened so belongs
-to a ceremony that is over anyway.
+about a shared secret, but a dealer can give away a key that he used once. In a DKG what is opened
+so belongs to a polynomial that is thrown away. A split and a reshare open nothing: their
+polynomials have a constant that lives on, and with the shares of a few dishonest members one more
+point would give it to them.
 """
 
 from dataclasses import dataclass
@@ -164,9 +166,18 @@ def judge(
             deal.dealer, member, False,
             f"member {member} complains of another deal than the one that is here",
         )  # fmt: skip
+    if not setting.opens:
+        reason = (
+            f"member {member} says that what {name} sealed to him is wrong; nothing is opened, "
+            "since the dealer's secret lives on: one of the two is at fault, or his token"
+        )
+        return Verdict(deal.dealer, member, False, reason, complaint.code)
     if opening is None:
-        reason = f"{name} did not answer the complaint of member {member}"
-        return Verdict(deal.dealer, member, True, reason, "E_OPENING_ABSENT") if late else None
+        reason = (
+            f"{name} did not answer the complaint of member {member} in time; whether he saw it in "
+            "time no file can say"
+        )
+        return Verdict(deal.dealer, member, False, reason, "E_OPENING_ABSENT") if late else None
     index = ShareIndex(member)
     info = info_of(setting.roster.id, deal.dealer, index)
     recipient = setting.roster.members[member - 1].body.kex

@@ -115,6 +115,22 @@ def take_share(
     return share
 
 
+def check_parts(
+    setting: Setting,
+    deals: Iterable[CheckedDeal],
+    member: ShareIndex,
+    recipient_point: bytes,
+    ecdh: Callable[[bytes], SecretBytes],
+) -> None:
+    """Check what every dealer sealed to `member`, where the deals add up to no key.
+
+    Raises:
+        DealError: as `take_share`.
+    """
+    for deal in deals:
+        _open_part(setting, deal, member, recipient_point, ecdh).wipe()
+
+
 def _open_part(
     setting: Setting,
     deal: CheckedDeal,

@@ -4,6 +4,7 @@ An old sharing is dead only when fewer than t of its holders can still open thei
 that it can sign, whatever anybody has declared; so receipts are counted.
 """
 
+import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Self
@@ -19,11 +20,13 @@ from signer.messages.dsse import SignedFile
 from signer.messages.group_file import GroupFile
 from signer.messages.group_id import MAX_EPOCH
 from signer.p256 import POINT_BYTES
+from signer.sealing.envelope import MAX_SLOTS
 from signer.strict import Fields, parse_hex
 from signer.threshold.params import MAX_HOLDERS
 
 KIND = "signer-destroyed"
 PAYLOAD_TYPE = payload_type_of(KIND)
+MAX_KEYS = MAX_SLOTS + 2  # of one envelope, and those on the card
 _METHOD = "C_DestroyObject"
 
 
@@ -34,10 +37,7 @@ class Destroyed:
     group: bytes
     epoch: int  # of the share that cannot be opened any more
     index: int
-    kex: bytes  # 65 bytes: the key that was destroyed
-    kex_backup: (
-        bytes | None
-    )  # the spare token's, which was destroyed as well, if his card shows one
+    keys: tuple[bytes, ...]  # 65-byte points, ascending: all that opened the share, spares' too
     successor: bytes  # digest of the certificate that replaces the sharing
     moment: int  # Unix seconds
 
@@ -49,8 +49,7 @@ class Destroyed:
                 "group": self.group.hex(),
                 "epoch": self.epoch,
                 "index": self.index,
-                "kex": self.kex.hex(),
-                "kex_backup": None if self.kex_backup is None else self.kex_backup.hex(),
+                "keys": [point.hex() for point in self.keys],
                 "method": _METHOD,
                 "successor": self.successor.hex(),
                 "moment": self.moment,
@@ -61,13 +60,15 @@ class Destroyed:
     def take(cls, fields: Fields) -> Self:
         """Take the fields of the payload."""
         fields.constant("method", _METHOD)
-        backup = fields.take("kex_backup")
+        entries = fields.array("keys", low=1, high=MAX_KEYS)
+        keys = tuple(parse_hex(entry, POINT_BYTES, fields.what) for entry in entries)
+        if list(keys) != sorted(set(keys)):
+            fields.fail("keys", "must be points in ascending order")
         return cls(
             group=fields.hex_bytes("group", 32),
             epoch=fields.integer("epoch", low=1, high=MAX_EPOCH),
             index=fields.integer("index", low=1, high=MAX_HOLDERS),
-            kex=fields.hex_bytes("kex", POINT_BYTES),
-            kex_backup=None if backup is None else parse_hex(backup, POINT_BYTES, fields.what),
+            keys=keys,
             successor=fields.hex_bytes("successor", 32),
             moment=take_moment(fields),
         )
@@ -79,16 +80,27 @@ def open_destroyed(
     """Return what a holder of the old sharing has destroyed.
 
     Raises:
-        CeremonyError: he did not sign it, or it is about something else.
+        CeremonyError: he did not sign it, it is about something else, or a key on his card lives.
         SchemaError: not this format.
     """
     card = old.card_of(index).body
     said = open_statement(signed, KIND, card.id_sign, Destroyed.take, what)
-    expected = (old.group_id, old.epoch, index, card.kex, card.kex_backup, successor)
-    found = (said.group, said.epoch, said.index, said.kex, said.kex_backup, said.successor)
-    if found != expected:
+    expected = (old.group_id, old.epoch, index, successor)
+    found = (said.group, said.epoch, said.index, said.successor)
+    shown = {card.kex, card.kex_backup} - {None}
+    if found != expected or not shown.issubset(said.keys):
         raise CeremonyError(f"{what}: it is about another key, epoch or certificate")
     return said
+
+
+def note_name(point: bytes, serial: bytes) -> str:
+    """Return under which name it is noted that a token is about to destroy a key.
+
+    Args:
+        point: the key's.
+        serial: SHA-256 of the token's serial number.
+    """
+    return f"destroying-{hashlib.sha256(point).hexdigest()[:16]}-{serial.hex()[:16]}.json"
 
 
 def deletion_words(old: GroupFile, destroyed: Collection[int]) -> str:

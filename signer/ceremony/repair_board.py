@@ -1,11 +1,13 @@
 """What lies in a repair's folder, checked: who has done what, what is wrong, who is to blame.
 
 As `signer.ceremony.board`: a name says where to look, a signature says what a file is. A file that
-does not hold is listed and as good as absent; a fault that a helper signed ends the repair.
+does not hold is listed and as good as absent; a fault that a helper signed ends the repair. But
+once all sums and the returning holder's proof hold over the same deltas, the repair stands:
+whatever else somebody signs, or has signed, is listed as a problem and undoes nothing.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -23,15 +25,16 @@ from signer.ceremony.repair_complaint import (
 )
 from signer.ceremony.repair_delta import CheckedDelta, DeltaFile, check_delta, transcript_of
 from signer.ceremony.repair_proof import check_proof
+from signer.ceremony.repair_replacement import check_replacement, parse_replacement
 from signer.ceremony.repair_roster import RepairSetting, each_helper
-from signer.ceremony.repair_sigma import SigmaBody, SigmaFile
+from signer.ceremony.repair_sigma import E_ZERO, SigmaBody, SigmaFile, zero_refusal, zero_sums
 from signer.ceremony.statement import parse_statement
 from signer.errors import CeremonyError, DealError, SignerError
 from signer.messages.dsse import SignedFile
 from signer.messages.group_file import GroupFile
 
 _NAME = re.compile(
-    r"(?P<kind>delta|sigma|ack|complaint|opening)-(?P<first>\d{1,3})"
+    r"(?P<kind>delta|sigma|ack|complaint|opening|replacement)-(?P<first>\d{1,3})"
     r"(?:-(?:against|for)-(?P<second>\d{1,3}))?(?:-(?:copy|[a-z0-9]{1,8}))?\.json"
 )
 
@@ -42,14 +45,17 @@ class RepairBoard:
 
     setting: RepairSetting
     late: bool = False  # whether the repair's time is over
+    settled: bool = False  # whether all sums and the proof hold: nothing undoes the repair any more
     files: dict[int, DeltaFile] = field(default_factory=dict)
     deltas: dict[int, CheckedDelta] = field(default_factory=dict)
     sigmas: dict[int, tuple[SigmaFile, SigmaBody]] = field(default_factory=dict)
     proof: tuple[Acknowledgement, AcknowledgementBody] | None = None
+    replacements: dict[int, SignedFile] = field(default_factory=dict)  # by helper
     complaints: dict[tuple[int, int], RepairComplaint] = field(default_factory=dict)  # of, against
     signed_complaints: dict[tuple[int, int], SignedFile] = field(default_factory=dict)
     openings: dict[tuple[int, int], RepairOpening] = field(default_factory=dict)  # helper, to
     faults: dict[int, DealError] = field(default_factory=dict)  # by helper: seen by everybody
+    zero: tuple[int, ...] = ()  # helpers for whom all deltas add up to zero
     problems: list[Problem] = field(default_factory=list)
     stop: SignerError | None = None  # what ends the repair beside a helper's fault
 
@@ -63,6 +69,11 @@ class RepairBoard:
         """The helpers whose sum is not there yet."""
         return each_helper(self.setting, lambda helper: helper not in self.sigmas)
 
+    @property
+    def missing_replacements(self) -> tuple[int, ...]:
+        """The helpers who have not signed the new card yet."""
+        return each_helper(self.setting, lambda helper: helper not in self.replacements)
+
     @cached_property
     def transcript(self) -> bytes | None:
         """The transcript, once all deltas are there."""
@@ -73,22 +84,28 @@ class RepairBoard:
     @cached_property
     def repaired(self) -> GroupFile | None:
         """The group file with the new card in the place of the lost one, once it is due."""
-        if self.missing_sigmas or self.proof is None or self.aborted:
+        if not self.settled or self.missing_replacements:
             return None
         group, card = self.setting.group, self.setting.roster.card
-        signed = [self.sigmas[int(h)][0].replacement for h in self.setting.roster.helpers]
+        signed = [self.replacements[int(helper)] for helper in self.setting.roster.helpers]
         return group.replaced(group.succession.join(group.replacements, card, signed))
 
     @property
     def aborted(self) -> bool:
         """Whether this repair can never succeed."""
-        return bool(self.faults or self.complaints or self.stop)
+        return not self.settled and bool(self.faults or self.complaints or self.stop)
+
+    @property
+    def to_be_checked(self) -> bool:
+        """Whether it ends because deltas add up to zero, and who got them may still say why."""
+        return bool(self.zero) and not self.faults and not self.complaints and not self.settled
 
     @cached_property
     def verdicts(self) -> list[Verdict]:
         """Who is to blame, where there is a fault or a complaint that can be judged."""
         found = [
-            Verdict(helper, None, True, error.message) for helper, error in self.faults.items()
+            Verdict(helper, None, True, error.message, error.code)
+            for helper, error in self.faults.items()
         ]
         for (index, helper), complaint in sorted(self.complaints.items()):
             verdict = judge(
@@ -104,18 +121,12 @@ def read_repair(
     setting: RepairSetting, files: Mapping[str, bytes], *, late: bool = False
 ) -> RepairBoard:
     """Read the files of a folder, by name, in an order that does not matter."""
+    settled = _settled(setting, files)
+    if settled is not None:
+        settled.late = late
+        return settled
     board = RepairBoard(setting, late)
-    for kind, take in _TAKE.items():
-        for name in sorted(files):
-            match = _NAME.fullmatch(name)
-            if match is None or match["kind"] != kind:
-                continue
-            try:
-                take(board, name, files[name], int(match["first"]), int(match["second"] or 0))
-            except DealError as error:
-                board.faults.setdefault(error.dealer, error)
-            except SignerError as error:
-                board.problems.append(Problem(name, error.code, error.message))
+    _take_all(board, files, tuple(_TAKE))
     return board
 
 
@@ -135,6 +146,88 @@ def repair_abort_words(board: RepairBoard) -> str:
     return "this repair is over: " + "; ".join(reasons)
 
 
+def _named(files: Mapping[str, bytes], kind: str) -> Iterator[tuple[str, bytes, int, int]]:
+    """Yield the files that a name says are of this kind, and the numbers in it."""
+    for name in sorted(files):
+        match = _NAME.fullmatch(name)
+        if match is not None and match["kind"] == kind:
+            yield name, files[name], int(match["first"]), int(match["second"] or 0)
+
+
+def _take_all(board: RepairBoard, files: Mapping[str, bytes], kinds: tuple[str, ...]) -> None:
+    for kind in kinds:
+        for name, raw, first, second in _named(files, kind):
+            try:
+                _TAKE[kind](board, name, raw, first, second)
+            except DealError as error:
+                board.faults.setdefault(error.dealer, error)
+            except SignerError as error:
+                board.problems.append(Problem(name, error.code, error.message))
+        if kind == "delta" and not board.faults and not board.missing_deltas:
+            board.zero = zero_sums(board.setting, board.deltas)
+            if board.zero:
+                board.stop = zero_refusal(board.setting, board.zero[0])
+
+
+def _settled(setting: RepairSetting, files: Mapping[str, bytes]) -> RepairBoard | None:
+    """Return the board of a repair whose sums and proof hold; None: there is none yet.
+
+    The sums say which deltas they add up, so those are looked for. Of two repairs over different
+    deltas both could only stand if every helper had signed two sums, an honest one among them.
+    """
+    kinds: tuple[str, ...] = ("delta", "sigma", "ack", "replacement")
+    if not any(True for _ in _named(files, "ack")):
+        return None
+    wanted = _added_up_by_all(setting, files)
+    for deltas in sorted(wanted):
+        chosen = dict(files)
+        for name, raw, helper, _ in _named(files, "delta"):
+            if not _is_delta(setting, deltas, name, raw, helper):
+                del chosen[name]
+        for name, _, helper, _ in _named(files, "sigma"):
+            if name not in wanted[deltas].get(helper, ()):
+                del chosen[name]
+        board = RepairBoard(setting)
+        _take_all(board, chosen, kinds)
+        if board.proof is None or board.missing_sigmas or board.faults or board.stop:
+            continue
+        board.settled = True
+        for kind in ("delta", "sigma", "complaint", "opening"):
+            for name, *_ in _named(files, kind):
+                if name not in chosen or kind in ("complaint", "opening"):
+                    board.problems.append(Problem(name, "E_TRANSCRIPT", _TOO_LATE))
+        return board
+    return None
+
+
+def _added_up_by_all(
+    setting: RepairSetting, files: Mapping[str, bytes]
+) -> dict[tuple[bytes, ...], dict[int, list[str]]]:
+    """Return which deltas every helper has signed a sum of, and in which files."""
+    sums: dict[tuple[bytes, ...], dict[int, list[str]]] = {}
+    first: dict[tuple[tuple[bytes, ...], int], bytes] = {}
+    for name, raw, helper, _ in sorted(_named(files, "sigma"), key=lambda found: len(found[0])):
+        try:
+            file = SigmaFile.parse(raw, name)
+            body = file.opened(setting, helper, name)
+        except SignerError:
+            continue
+        if first.setdefault((body.deltas, helper), file.digest) == file.digest:
+            sums.setdefault(body.deltas, {}).setdefault(helper, []).append(name)
+    need = set(map(int, setting.roster.helpers))
+    return {deltas: names for deltas, names in sums.items() if set(names) == need}
+
+
+def _is_delta(
+    setting: RepairSetting, deltas: tuple[bytes, ...], name: str, raw: bytes, helper: int
+) -> bool:
+    try:
+        position = setting.position_of(helper)
+        return DeltaFile.parse(raw, name).digest == deltas[position]
+    except (SignerError, IndexError):
+        return False
+
+
 def _delta(board: RepairBoard, name: str, raw: bytes, helper: int, _: int) -> None:
     setting = board.setting
     setting.position_of(helper)
@@ -149,20 +242,26 @@ def _delta(board: RepairBoard, name: str, raw: bytes, helper: int, _: int) -> No
 
 
 def _sigma(board: RepairBoard, name: str, raw: bytes, helper: int, _: int) -> None:
-    board.setting.position_of(helper)
+    setting = board.setting
+    setting.position_of(helper)
     file = SigmaFile.parse(raw, name)
     if board.transcript is None:
         raise CeremonyError(f"{name}: it is ahead of the deltas it adds up", code="E_EARLY")
     try:
-        body = file.check(board.setting, helper, board.transcript, name)
+        body = file.check(setting, helper, board.deltas, name)
     except CeremonyError as error:
         if error.code == "E_TRANSCRIPT":
             board.stop = board.stop or error
         raise
+    if helper in board.zero:
+        raise DealError(
+            f"{setting.name_of(helper)} added up deltas that come to zero: he chose his own so",
+            dealer=helper, code=E_ZERO,
+        )  # fmt: skip
     known = board.sigmas.setdefault(helper, (file, body))
     if known[0].digest != file.digest:
         board.stop = board.stop or CeremonyError(
-            f"{board.setting.name_of(helper)} has signed two different sums",
+            f"{setting.name_of(helper)} has signed two different sums",
             code="E_REPAIR_EQUIVOCATION",
         )
         raise board.stop
@@ -178,9 +277,24 @@ def _ack(board: RepairBoard, name: str, raw: bytes, index: int, _: int) -> None:
     board.proof = board.proof or (file, body)
 
 
+def _replacement(board: RepairBoard, name: str, raw: bytes, helper: int, _: int) -> None:
+    board.setting.position_of(helper)
+    signed = parse_replacement(raw, name)
+    if board.proof is None:
+        raise CeremonyError(f"{name}: it is ahead of the holder's proof", code="E_EARLY")
+    check_replacement(signed, board.setting, helper, name)
+    board.replacements.setdefault(helper, signed)
+
+
 def _complaint(board: RepairBoard, name: str, raw: bytes, index: int, helper: int) -> None:
     signed = parse_statement(raw, COMPLAINT, name)
     said = open_complaint(signed, board.setting, index, helper, name)
+    if index in board.sigmas:
+        raise CeremonyError(
+            f"{name}: {board.setting.name_of(index)} has checked and added up what he was sent; he "
+            "cannot complain of it any more",
+            code="E_COMPLAINT",
+        )
     if board.complaints.setdefault((index, helper), said) is said:
         board.signed_complaints[index, helper] = signed
 
@@ -193,4 +307,6 @@ def _opening(board: RepairBoard, name: str, raw: bytes, helper: int, index: int)
 
 _TAKE = {
     "delta": _delta, "sigma": _sigma, "ack": _ack, "complaint": _complaint, "opening": _opening,
+    "replacement": _replacement,
 }  # fmt: skip
+_TOO_LATE = "the repair stands without it: all have added up, and the holder has proved his share"

@@ -163,8 +163,11 @@ def judge(
         reason = f"{who} complains of another file than the one that is here"
         return Verdict(helper, index, False, reason)
     if opening is None:
-        reason = f"{name} did not answer the complaint of {who}"
-        return Verdict(helper, index, True, reason) if late else None
+        reason = (
+            f"{name} did not answer the complaint of {who} in time; whether he saw it in time no "
+            "file can say"
+        )
+        return Verdict(helper, index, False, reason, "E_OPENING_ABSENT") if late else None
     sealed = delta.ciphertexts[setting.position_of(index)]
     kex, info = setting.card_of(index).body.kex, delta_info(setting.roster.id, helper, index)
     try:

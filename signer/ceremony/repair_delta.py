@@ -5,7 +5,7 @@ each helper sees whether what he was sent is what was committed to.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -213,6 +213,10 @@ def delta_info(ceremony: bytes, helper: int, recipient: int) -> bytes:
 
 def transcript_of(setting: RepairSetting, deltas: Mapping[int, CheckedDelta]) -> bytes:
     """Return 32 bytes: the repair, and every helper's deltas as they were signed."""
-    parts = [_TRANSCRIPT, setting.roster.id]
-    parts += [deltas[int(helper)].digest for helper in setting.roster.helpers]
-    return hashlib.sha256(b"".join(parts)).digest()
+    digests = [deltas[int(helper)].digest for helper in setting.roster.helpers]
+    return transcript_over(setting.roster.id, digests)
+
+
+def transcript_over(ceremony: bytes, digests: Sequence[bytes]) -> bytes:
+    """As `transcript_of`, of digests in the order of the helpers."""
+    return hashlib.sha256(b"".join([_TRANSCRIPT, ceremony, *digests])).digest()

@@ -14,7 +14,7 @@ def repair_entries(board: RepairBoard) -> list[Entry]:
     name_of = board.setting.name_of
     found = [Entry(d.moment, name_of(h), "helped", d.digest) for h, d in board.deltas.items()]
     found += [
-        Entry(body.moment, name_of(helper), "added up, and signed the new card", file.digest)
+        Entry(body.moment, name_of(helper), "added up", file.digest)
         for helper, (file, body) in board.sigmas.items()
     ]
     if board.proof is not None:
@@ -67,6 +67,8 @@ def repair_minutes(board: RepairBoard) -> str:
     else:
         lines.append(f"group file   {board.repaired.digest.hex()}   with the new card")
         lines.append("The returning holder has opened his share and signed with it.")
+        lines.append("After that every helper has signed the new card.")
+    lines += [f"not used: {problem.file}: {problem.message}" for problem in board.problems]
     return "\n".join(lines)
 
 

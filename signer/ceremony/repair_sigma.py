@@ -1,39 +1,32 @@
 """A sigma file: a helper's sum of what all helpers sent him, sealed to the returning holder.
 
-With it goes his signature that the new card stands in the place of the lost one; t of them make a
-replacement in the group file.
+It names the deltas that were added up, so everybody sees whether all have added up the same ones.
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 from signer.bls.encoding import PublicKey
-from signer.ceremony.deal import take_signed
-from signer.ceremony.repair_delta import CheckedDelta
-from signer.ceremony.repair_roster import RepairSetting
-from signer.ceremony.statement import (
-    MAX_PAYLOAD,
-    open_statement,
-    payload_of,
-    payload_type_of,
-    take_moment,
-)
-from signer.errors import CeremonyError
+from signer.ceremony.repair_delta import CheckedDelta, transcript_over
+from signer.ceremony.repair_roster import RepairSetting, each_helper
+from signer.ceremony.statement import payload_of, payload_type_of, take_moment
+from signer.errors import CeremonyError, EncodingError
 from signer.messages.dsse import SignedFile
-from signer.messages.replacement import MAX_PAYLOAD_BYTES, ReplacementBody
-from signer.messages.replacement import PAYLOAD_TYPE as REPLACEMENT_TYPE
 from signer.p256 import POINT_BYTES
 from signer.sealing.envelope import CIPHERTEXT_BYTES
 from signer.sealing.hpke import Sealed
-from signer.strict import Fields, canonical, parse_object
+from signer.strict import Fields, canonical, encode_base64, parse_base64, parse_object
 from signer.threshold.params import MAX_HOLDERS, ShareIndex
 from signer.threshold.repairing import sigma_commitment
 
 KIND = "signer-repair-sigma"
 PAYLOAD_TYPE = payload_type_of(KIND)
-MAX_BYTES = 8192
+MAX_PAYLOAD = 8192
+MAX_BYTES = 16 * 1024
+E_ZERO = "E_REPAIR_ZERO"
+_DIGEST_BYTES = 32
 _INFO = b"signer/repair-sigma/v1\x00"
 
 
@@ -43,9 +36,14 @@ class SigmaBody:
 
     ceremony: bytes
     helper: int
-    transcript: bytes  # the deltas that he has added up
+    deltas: tuple[bytes, ...]  # digests of what he has added up, in the order of the helpers
     sealed: Sealed  # for the returning holder
     moment: int  # Unix seconds, by the helper's clock
+
+    @property
+    def transcript(self) -> bytes:
+        """The transcript of the deltas that he has added up."""
+        return transcript_over(self.ceremony, self.deltas)
 
     def to_payload(self) -> bytes:
         """Return the canonical payload, the bytes that are signed."""
@@ -54,7 +52,7 @@ class SigmaBody:
             {
                 "ceremony": self.ceremony.hex(),
                 "helper": self.helper,
-                "transcript": self.transcript.hex(),
+                "deltas": encode_base64(b"".join(self.deltas)),
                 "enc": self.sealed.enc.hex(),
                 "ciphertext": self.sealed.ciphertext.hex(),
                 "moment": self.moment,
@@ -62,100 +60,103 @@ class SigmaBody:
         )
 
     @classmethod
-    def take(cls, fields: Fields) -> Self:
-        """Take the fields of the payload."""
-        return cls(
+    def parse(cls, payload: bytes, what: str = "sigma") -> Self:
+        """Read a payload strictly. Proves nothing about who wrote it."""
+        fields = Fields(parse_object(payload, what=what, max_bytes=MAX_PAYLOAD), what)
+        fields.constant("type", KIND)
+        fields.constant("version", 1)
+        raw = parse_base64(
+            fields.take("deltas"), f"{what}: field 'deltas'", max_bytes=_DIGEST_BYTES * MAX_HOLDERS
+        )
+        if not raw or len(raw) % _DIGEST_BYTES:
+            fields.fail("deltas", f"must be digests of {_DIGEST_BYTES} bytes")
+        body = cls(
             ceremony=fields.hex_bytes("ceremony", 32),
             helper=fields.integer("helper", low=1, high=MAX_HOLDERS),
-            transcript=fields.hex_bytes("transcript", 32),
+            deltas=tuple(raw[at : at + _DIGEST_BYTES] for at in range(0, len(raw), _DIGEST_BYTES)),
             sealed=Sealed(
                 fields.hex_bytes("enc", POINT_BYTES),
                 fields.hex_bytes("ciphertext", CIPHERTEXT_BYTES),
             ),
             moment=take_moment(fields),
         )
+        fields.done()
+        return body
 
 
 @dataclass(frozen=True, slots=True)
 class SigmaFile:
-    """A helper's file of the second round. Nothing in it is trusted before `check`."""
+    """A helper's file of the second round. Nothing in it is trusted before `opened`."""
 
     signed: SignedFile
-    replacement: SignedFile  # of the statement that all helpers sign
 
     @property
     def digest(self) -> bytes:
         """SHA-256 of what was signed."""
         return hashlib.sha256(self.signed.payload).digest()
 
+    def opened(self, setting: RepairSetting, helper: int, what: str = "sigma") -> SigmaBody:
+        """Return what it says; over which deltas is not looked at.
+
+        Raises:
+            CeremonyError: it is not that helper's, or of another repair.
+            SchemaError: not this format.
+        """
+        setting.position_of(helper)
+        if not self.signed.signed_by(setting.card_of(helper).body.id_sign):
+            raise CeremonyError(
+                f"{what}: it is not signed by whom it says", code="E_SIGNATURE",
+                hint="ask for the file again, from the holder himself",
+            )  # fmt: skip
+        body = SigmaBody.parse(self.signed.payload, what)
+        if (body.ceremony, body.helper) != (setting.roster.id, helper):
+            raise CeremonyError(f"{what}: it is of another repair, or in another's place")
+        return body
+
     def check(
-        self, setting: RepairSetting, helper: int, transcript: bytes, what: str = "sigma"
+        self,
+        setting: RepairSetting,
+        helper: int,
+        deltas: Mapping[int, CheckedDelta],
+        what: str = "sigma",
     ) -> SigmaBody:
         """Hold it against the repair; return what it says.
 
         Raises:
-            CeremonyError: it is not that helper's; E_TRANSCRIPT: he added up other deltas, or
-                signed another statement than this repair's.
+            CeremonyError: as `opened`; E_TRANSCRIPT: he added up other deltas.
         """
-        setting.position_of(helper)
-        point = setting.card_of(helper).body.id_sign
-        body = open_statement(self.signed, KIND, point, SigmaBody.take, what)
-        if (body.ceremony, body.helper) != (setting.roster.id, helper):
-            raise CeremonyError(f"{what}: it is of another repair, or in another's place")
-        if not self.replacement.signed_by(point):
-            raise CeremonyError(f"{what}: the statement is not his", code="E_SIGNATURE")
-        if self.replacement.payload != statement_of(setting).to_payload():
-            raise CeremonyError(f"{what}: his statement is another", code="E_TRANSCRIPT")
-        if body.transcript != transcript:
-            raise CeremonyError(
-                f"{what}: helper {helper} has seen other deltas than these",
-                hint="compare the delta files: a helper has signed two, or somebody keeps one back",
-                code="E_TRANSCRIPT",
-            )
-        return body
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the file as a JSON object."""
-        return {
-            "type": KIND,
-            "version": 1,
-            "signed": self.signed.to_json(),
-            "replacement": self.replacement.to_json(),
-        }
+        body = self.opened(setting, helper, what)
+        here = digests_of(setting, deltas)
+        if body.deltas == here:
+            return body
+        whose = ", ".join(
+            setting.name_of(sender)
+            for sender, seen, known in zip(setting.roster.helpers, body.deltas, here, strict=False)
+            if seen != known
+        )
+        raise CeremonyError(
+            f"{what}: {setting.name_of(helper)} has seen other deltas than these, of "
+            f"{whose or 'another number of helpers'}",
+            hint="compare the delta files: a helper has signed two, or somebody keeps one back",
+            code="E_TRANSCRIPT",
+        )
 
     def to_bytes(self) -> bytes:
         """Return the canonical bytes, newline at the end."""
-        return canonical(self.to_json()) + b"\n"
+        return canonical(self.signed.to_json()) + b"\n"
 
     @classmethod
     def parse(cls, raw: bytes, what: str = "sigma") -> Self:
         """Read the bytes of a file. Proves nothing."""
-        fields = Fields(parse_object(raw, what=what, max_bytes=MAX_BYTES), what)
-        fields.constant("type", KIND)
-        fields.constant("version", 1)
-        file = cls(
-            take_signed(fields, PAYLOAD_TYPE, MAX_PAYLOAD),
-            SignedFile.parse(
-                fields.take("replacement"), f"{what}: replacement",
-                payload_type=REPLACEMENT_TYPE, max_payload=MAX_PAYLOAD_BYTES,
-            ),
-        )  # fmt: skip
-        fields.done()
-        return file
+        value = parse_object(raw, what=what, max_bytes=MAX_BYTES)
+        return cls(
+            SignedFile.parse(value, what, payload_type=PAYLOAD_TYPE, max_payload=MAX_PAYLOAD)
+        )
 
 
-def statement_of(setting: RepairSetting) -> ReplacementBody:
-    """Return what every helper signs of the new card."""
-    roster, group = setting.roster, setting.group
-    return ReplacementBody(
-        group=group.group_id,
-        epoch=group.epoch,
-        number=len(group.replacements) + 1,
-        index=int(roster.lost),
-        card=roster.card.digest,
-        ceremony=roster.id,
-        amendments=group.amendment_number,
-    )
+def digests_of(setting: RepairSetting, deltas: Mapping[int, CheckedDelta]) -> tuple[bytes, ...]:
+    """Return what a sum names: the digest of each helper's deltas, in the order of the helpers."""
+    return tuple(deltas[int(helper)].digest for helper in setting.roster.helpers)
 
 
 def sigma_info(ceremony: bytes, helper: int, lost: int) -> bytes:
@@ -166,7 +167,42 @@ def sigma_info(ceremony: bytes, helper: int, lost: int) -> bytes:
 def expected_sigma(
     setting: RepairSetting, deltas: Mapping[int, CheckedDelta], helper: ShareIndex
 ) -> PublicKey:
-    """Return the commitment of the sum that a helper must come to."""
+    """Return the commitment of the sum that a helper must come to.
+
+    Raises:
+        CeremonyError: E_REPAIR_ZERO: the deltas for him add up to zero.
+    """
     helpers = setting.roster.helpers
     rows: Sequence[Sequence[PublicKey]] = [deltas[int(h)].commitments for h in helpers]
-    return sigma_commitment(rows, helpers, helper)
+    try:
+        return sigma_commitment(rows, helpers, helper)
+    except EncodingError:
+        raise zero_refusal(setting, helper) from None
+
+
+def zero_sums(setting: RepairSetting, deltas: Mapping[int, CheckedDelta]) -> tuple[int, ...]:
+    """Return the helpers for whom all deltas add up to zero. By chance that never happens.
+
+    Whoever makes it happen has to know every other delta for that helper. So it is he himself, or
+    somebody who committed to what he does not know; of him the helper complains.
+    """
+
+    def is_zero(helper: int) -> bool:
+        try:
+            expected_sigma(setting, deltas, ShareIndex(helper))
+        except CeremonyError:
+            return True
+        return False
+
+    return each_helper(setting, is_zero)
+
+
+def zero_refusal(setting: RepairSetting, helper: int) -> CeremonyError:
+    """Return why a repair ends in which the deltas for `helper` add up to zero."""
+    return CeremonyError(
+        f"the deltas for {setting.name_of(helper)} add up to zero, which nobody could bring about "
+        "without knowing what he was sent",
+        hint="repair again, with another helper in his place; if he complains of a delta, with "
+        "another in the place of whom he complains of",
+        code=E_ZERO,
+    )

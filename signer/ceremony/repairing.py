@@ -14,7 +14,7 @@ from signer.bls.scheme import public_key
 from signer.ceremony.deal import leaves_of
 from signer.ceremony.repair_delta import CheckedDelta, DeltaBody, delta_info, transcript_of
 from signer.ceremony.repair_roster import RepairSetting
-from signer.ceremony.repair_sigma import SigmaBody, expected_sigma, sigma_info
+from signer.ceremony.repair_sigma import SigmaBody, digests_of, expected_sigma, sigma_info
 from signer.errors import DealError, EncodingError, SealError
 from signer.sealing import merkle
 from signer.sealing.hkdf import derive
@@ -92,12 +92,14 @@ def make_sigma(
 
     Raises:
         DealError: E_REPAIR_DECRYPT or E_REPAIR_DELTA, naming the first helper who is wrong.
+        CeremonyError: E_REPAIR_ZERO: every delta holds, and they add up to zero.
     """
     roster, transcript = setting.roster, transcript_of(setting, deltas)
     parts: list[SecretScalar] = []
     try:
         for sender in roster.helpers:
             parts.append(_open_delta(setting, deltas[int(sender)], helper, key))
+        expected_sigma(setting, deltas, helper)  # or they add up to zero
         with (
             weighted_sum(parts) as total,
             total.to_big_endian() as plain,
@@ -109,7 +111,11 @@ def make_sigma(
         for part in parts:
             part.wipe()
     return SigmaBody(
-        ceremony=roster.id, helper=int(helper), transcript=transcript, sealed=sealed, moment=moment
+        ceremony=roster.id,
+        helper=int(helper),
+        deltas=digests_of(setting, deltas),
+        sealed=sealed,
+        moment=moment,
     )
 
 

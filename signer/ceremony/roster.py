@@ -270,8 +270,7 @@ def require_previous(roster: Roster, previous: GroupFile) -> ReshareTerms:
         raise CeremonyError("the roster is not of a reshare", code="E_ROSTER")
     old = previous.threshold
     need = max(old.t, old.n - old.t + 1)
-    used = {point for card in previous.current_cards for point in _receiving(card)}
-    again = [card.body.name for card in roster.members if not used.isdisjoint(_receiving(card))]
+    again = [card.body.name for card in roster.members if _uses_old_key(card, previous)]
     wrong = {
         "it follows another group file": terms.previous != previous.digest,
         "it is of another group": terms.group != previous.group_id,
@@ -284,7 +283,8 @@ def require_previous(roster: Roster, previous: GroupFile) -> ReshareTerms:
         f"{len(terms.dealers)} old holders deal, at least {need} must": len(terms.dealers) < need,
         "a rehearsal stays one": roster.rehearsal != previous.rehearsal,
         "the group is not active": not previous.active,
-        f"{', '.join(again)} shows a receiving key of the old epoch": bool(again),
+        f"{', '.join(again)} shows a key of the old epoch; each share needs a fresh one, and a "
+        "card that was replaced does not come back": bool(again),
     }
     for why, is_so in wrong.items():
         if is_so:
@@ -292,8 +292,19 @@ def require_previous(roster: Roster, previous: GroupFile) -> ReshareTerms:
     return terms
 
 
-def _receiving(card: Card) -> set[bytes]:
-    return {point for role, point in card.body.keys.items() if role != "id_sign"}
+def _uses_old_key(card: Card, previous: GroupFile) -> bool:
+    """Tell whether a card shows a key that the old group ever had, but for an identity in force.
+
+    A card that was replaced after a loss is no better than on that day: none of its keys.
+    """
+    replaced = (replacement.card for replacement in previous.replacements)
+    known = {point for one in (*previous.cards, *replaced) for point in one.body.keys.values()}
+    shown = {
+        point
+        for role, point in card.body.keys.items()
+        if role != "id_sign" or point not in previous.id_signs
+    }
+    return not known.isdisjoint(shown)
 
 
 def _terms(kind: str, fields: Fields) -> SplitTerms | ReshareTerms | None:

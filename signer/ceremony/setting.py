@@ -101,6 +101,11 @@ class Setting:
         """Whether a dealer must prove that he knows his constant term."""
         return self.roster.kind == DKG
 
+    @property
+    def opens(self) -> bool:
+        """Whether a dealer may show what he sealed: if his polynomial is of no use any more."""
+        return self.roster.kind == DKG
+
     def constant_of(self, dealer: int) -> PublicKey | None:
         """Return what the dealer's constant commitment must be, if that is fixed."""
         terms = self.roster.terms

@@ -79,6 +79,8 @@ def next_step(board: Board, me: Me, memory: Memory, active: GroupFile | None) ->
         names = tuple(board.setting.name_of(dealer) for dealer in dealers)
         return _wait(board, "deals", names)
     outcome = board.outcome
+    if board.no_key is not None:
+        return _find_culprit(board, me, memory)
     if outcome is None:
         return _answer(board, me) or Step(ABORTED, abort_words(board))
     return _after_deals(board, outcome, me, memory, active)
@@ -119,6 +121,15 @@ def _after_deals(
     return Step(DONE, "nothing is left to do here")
 
 
+def _find_culprit(board: Board, me: Me, memory: Memory) -> Step:
+    """Who made the deals add up to no key cannot have dealt shares that fit: look for him."""
+    if board.late:
+        return Step(ABORTED, f"the ceremony's time is over: {board.no_key}")
+    if me.member is None or memory.complained:
+        return Step(WAIT, f"{board.no_key}: wait for the members to find out who is to blame")
+    return Step(AGREE, "the deals add up to no key: check your share of each, and complain")
+
+
 def abort_words(board: Board) -> str:
     """Return why the ceremony is over, and whose fault it is."""
     guilty_first = sorted(board.verdicts, key=lambda verdict: not verdict.dealer_is_guilty)
@@ -152,7 +163,7 @@ def _wait(board: Board, what: str, names: tuple[str, ...]) -> Step:
 
 def _answer(board: Board, me: Me) -> Step | None:
     """Return the complaint that this dealer has to answer, if there is one."""
-    if me.dealer is None or me.dealer not in board.checked:
+    if me.dealer is None or me.dealer not in board.checked or not board.setting.opens:
         return None
     for (member, dealer), complaint in sorted(board.complaints.items()):
         if dealer != me.dealer or (dealer, member) in board.openings:
@@ -168,7 +179,7 @@ def _answer(board: Board, me: Me) -> Step | None:
 
 
 def _require_own_deal(board: Board, dealer: int, memory: Memory) -> None:
-    shown = board.deals.get(dealer)
+    shown = board.deals.get(dealer) or board.slim.get(dealer)
     if shown is None or shown.digest == memory.deal:
         return
     if memory.deal is None:

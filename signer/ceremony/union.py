@@ -6,6 +6,7 @@ transcript, so everybody has agreed to what was bound when the new shares were m
 
 import hashlib
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from signer.ceremony.checking import CheckedDeal
 from signer.ceremony.setting import Setting
@@ -38,10 +39,44 @@ def open_bindings(signed: SignedFile, setting: Setting, dealer: int) -> Bindings
     return said
 
 
+class Union(NamedTuple):
+    """All that the dealers' journals bind."""
+
+    changes: tuple[Change, ...]  # by validator
+    deposit_credentials: bytes | None
+
+    @property
+    def digest(self) -> bytes:
+        """32 bytes, which go into the transcript."""
+        credentials = self.deposit_credentials
+        value = {
+            "type": "signer-bindings-union",
+            "version": 1,
+            "changes": changes_to_json(self.changes),
+            "deposit_credentials": None if credentials is None else credentials.hex(),
+        }
+        return hashlib.sha256(canonical(value)).digest()
+
+
 def union_digest(
     setting: Setting, deals: Sequence[CheckedDeal], statements: Sequence[SignedFile]
 ) -> bytes | None:
     """Return the digest over all that is bound; None where the ceremony is no reshare.
+
+    Raises:
+        CeremonyError: as `union_of`.
+    """
+    if setting.previous is None:
+        if statements:
+            raise CeremonyError("only a reshare takes over bindings", code="E_BINDINGS")
+        return None
+    return union_of(setting, deals, statements).digest
+
+
+def union_of(
+    setting: Setting, deals: Sequence[CheckedDeal], statements: Sequence[SignedFile]
+) -> Union:
+    """Return all that is bound when a reshare is held.
 
     Args:
         setting: the ceremony.
@@ -52,10 +87,6 @@ def union_digest(
         CeremonyError: E_BINDINGS: one is missing or not what the deal names. E_CONFLICT: two
             journals bind one validator, or the deposits, differently.
     """
-    if setting.previous is None:
-        if statements:
-            raise CeremonyError("only a reshare takes over bindings", code="E_BINDINGS")
-        return None
     if len(statements) != len(deals):
         raise CeremonyError("the bindings of each dealer are needed", code="E_BINDINGS")
     bound: dict[int, tuple[ExecutionAddress, int]] = {}
@@ -75,14 +106,8 @@ def union_digest(
             credentials = credentials or (said.deposit_credentials, deal.dealer)
             if credentials[0] != said.deposit_credentials:
                 raise _conflict("the deposits", credentials[1], deal.dealer)
-    changes = [Change(index, address) for index, (address, _) in bound.items()]
-    value = {
-        "type": "signer-bindings-union",
-        "version": 1,
-        "changes": changes_to_json(changes),
-        "deposit_credentials": None if credentials is None else credentials[0].hex(),
-    }
-    return hashlib.sha256(canonical(value)).digest()
+    changes = tuple(Change(index, address) for index, (address, _) in sorted(bound.items()))
+    return Union(changes, None if credentials is None else credentials[0])
 
 
 def _conflict(what: str, first: int, second: int) -> CeremonyError:

@@ -1,31 +1,29 @@
-"""The wiring of `signer ceremony join`, `next`, `status` and `verify`."""
+"""The wiring of `signer ceremony join`, `next`, `status` and `bundle`."""
 
 import re
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from signer.ceremony.board import Board
 from signer.ceremony.bundle import Bundle
-from signer.ceremony.certificate import group_of
-from signer.ceremony.destruction import deletion_words
-from signer.ceremony.minutes import minutes_text
 from signer.ceremony.setting import Setting
-from signer.ceremony.steps import ABORTED, DESTROY, OWN, Me, Step, abort_words
+from signer.ceremony.steps import ABORTED, OWN, Me
 from signer.cli import wiring
 from signer.cli.ceremony_words import board_json, roster_text, status_text
+from signer.cli.confirming import confirm
 from signer.cli.keying import KeyOptions
 from signer.cli.person import ask, say
 from signer.cli.printer import Printer, printable
 from signer.cli.sparing import other_device
-from signer.custody.ceremony_folder import POLICY, CeremonyFolder
+from signer.custody.ceremony_folder import POLICY, PREVIOUS, CeremonyFolder
 from signer.custody.ceremony_receipts import destroyed_of
-from signer.custody.ceremony_results import active_group
+from signer.custody.ceremony_results import active_group, require_readable
 from signer.custody.ceremony_runner import Runner, Taken
 from signer.custody.ceremony_state import CeremonyState
 from signer.custody.ceremony_tasks import KeyForDealing
-from signer.custody.desk import read_policy
+from signer.custody.desk import read_group, read_policy
 from signer.custody.jobs.sources import SecretSource
 from signer.custody.orders import terminal
 from signer.errors import CeremonyError, DeniedError, PolicyError, UsageError
@@ -33,19 +31,22 @@ from signer.files import read_file, write_new
 from signer.hsm.profile import require_ceremony
 from signer.messages.card import MAX_BYTES as MAX_CARD_BYTES
 from signer.messages.card import Card, fingerprint
+from signer.messages.group_file import GroupFile
 from signer.policy.words import policy_text
 from signer.sealing.envelope import MAX_BYTES as MAX_ENVELOPE_BYTES
 from signer.threshold.params import ShareIndex
 
-_GROUPS_TYPED = 2  # of the eight that a fingerprint has
 
-
-def join(printer: Printer, *, folder: Path, state: Path, card: Path, typed: str | None) -> None:
+def join(
+    printer: Printer, *, folder: Path, state: Path, card: Path, group: Path | None,
+    typed: str | None,
+) -> None:  # fmt: skip
     """Do what `signer ceremony join` is asked."""
     there = CeremonyFolder(folder)
     if (repair := there.repair()) is not None:
         from signer.cli.repairing import join_repair
 
+        require_own_group(group, repair.group)
         join_repair(printer, repair, state=state, card=card, compare=partial(_compare, typed))
         return
     setting = there.setting()
@@ -56,6 +57,8 @@ def join(printer: Printer, *, folder: Path, state: Path, card: Path, typed: str 
     if policy.digest != roster.policy_digest:
         raise PolicyError("policy.json in the folder is not the policy that the roster names")
     me = _who(setting, card)
+    if me.old is not None:
+        require_own_group(group, setting.old)
     text = f"{roster_text(setting, me)}\n\nThe policy\n\n{policy_text(policy)}"
     _compare(typed, roster.id, text)
     CeremonyState.of(state, roster).join(me, now)
@@ -67,6 +70,25 @@ def join(printer: Printer, *, folder: Path, state: Path, card: Path, typed: str 
         },
         f"joined {roster.fingerprint} as {_role_words(me)}\nnow: signer ceremony next",
     )
+
+
+def require_own_group(path: Path | None, previous: GroupFile) -> None:
+    """Hold the group file that a ceremony follows against the one its holder uses.
+
+    Who convenes could show another: with an older policy, or of another origin.
+
+    Raises:
+        UsageError: he does not say which he uses.
+        CeremonyError: E_ROSTER: they differ.
+    """
+    if path is None:
+        raise UsageError("who has a share gives the group file that his agent uses: --group FILE")
+    if read_group(path).digest != previous.digest:
+        raise CeremonyError(
+            f"{PREVIOUS} in the folder is not the group file that you use",
+            hint="compare the two with `signer group show`: policy, amendments, origin, holders",
+            code="E_ROSTER",
+        )
 
 
 def take_next(
@@ -81,7 +103,9 @@ def take_next(
     pin: SecretSource | None,
     envelope: Path | None,
     journal: Path | None,
+    no_journal: bool,
     yes_destroy: bool,
+    yes_first_failed: bool,
     **others: Any,
 ) -> None:
     """Do what `signer ceremony next` is asked."""
@@ -93,9 +117,11 @@ def take_next(
     if envelope is not None:
         old = read_file(envelope, what="envelope", max_bytes=MAX_ENVELOPE_BYTES)
     if (repair := CeremonyFolder(folder).repair()) is not None:
-        from signer.cli.repairing import repair_runner
+        from signer.cli.repairing import first_failed, repair_runner
 
-        _print_taken(printer, repair_runner(repair, folder, state, token, pin, old).run())
+        runner = repair_runner(repair, folder, state, token, pin, old)
+        runner = replace(runner, first_failed=partial(first_failed, yes_first_failed))
+        _print_taken(printer, runner.run())
         return
     devices = {name: others.pop(name) for name in tuple(others) if name.startswith("spare_")}
     fields: dict[str, Any] = {
@@ -107,16 +133,20 @@ def take_next(
         "envelope": old,
         "journal": journal,
         "clock": lambda: int(time.time()),
-        "confirm": lambda step: _confirm(step, yes_destroy),
+        "no_journal": no_journal,
     }
     key = KeyOptions(**others)
     if key.given:
         key.require_one_source()
         with key.opened() as (source, terminals):
-            taken = Runner(**fields, key=KeyForDealing(source, terminals)).run()
+            taken = _asking(Runner(**fields, key=KeyForDealing(source, terminals)), yes_destroy)
     else:
-        taken = Runner(**fields).run()
+        taken = _asking(Runner(**fields), yes_destroy)
     _print_taken(printer, taken)
+
+
+def _asking(runner: Runner, yes_destroy: bool) -> Taken:
+    return replace(runner, confirm=lambda step: confirm(step, runner, yes_destroy)).run()
 
 
 def _print_taken(printer: Printer, taken: Taken) -> None:
@@ -163,79 +193,14 @@ def make_bundle(printer: Printer, *, folder: Path, member: int, out: Path) -> No
             f"the deals of {', '.join(map(str, missing))} are not there yet", code="E_EARLY"
         )
     made = Bundle.of(setting.roster, ShareIndex(member), board.deals, board.bindings)
-    write_new(out, made.to_bytes())
+    raw = made.to_bytes()
+    require_readable(raw, "bundle", Bundle.parse)
+    write_new(out, raw)
     printer.result(
         {"file": str(out), "member": member},
         f"all deals, for member {member}: {printable(str(out))}\n"
         f"name it bundle-{member:02}.json in his copy of the folder",
     )
-
-
-def verify(printer: Printer, *, folder: Path) -> None:
-    """Do what `signer ceremony verify` is asked.
-
-    Raises:
-        CeremonyError: it did not succeed, or a file does not hold.
-    """
-    there = CeremonyFolder(folder)
-    if (repair := there.repair()) is not None:
-        from signer.cli.repairing import verify_repair
-
-        verify_repair(printer, repair, folder=folder)
-        return
-    setting = there.setting()
-    board = there.board(setting, int(time.time()))
-    active = active_group(there, board)
-    _require_same_results(there, board)
-    gone = destroyed_of(there, board)
-    text = minutes_text(board, active)
-    if setting.previous is not None:
-        text += "\n" + deletion_words(setting.previous, gone)
-    value = board_json(board, active, gone, None)
-    if board.aborted:
-        printer.result({**value, "verified": False}, text)
-        raise CeremonyError(abort_words(board), code="E_ABORTED")
-    if board.problems:
-        printer.result({**value, "verified": False}, text)
-        first = board.problems[0]
-        raise CeremonyError(f"{first.file}: {first.message}", code=first.code)
-    printer.result({**value, "verified": board.certified}, text)
-    if not board.certified:
-        raise CeremonyError("the ceremony has not succeeded yet", code="E_CEREMONY")
-
-
-def _require_same_results(there: CeremonyFolder, board: Board) -> None:
-    """Refuse a certificate or group file in the folder that the other files do not come to.
-
-    Raises:
-        SignerError: they contradict each other.
-    """
-    from signer.ceremony.certificate import MAX_BYTES, Certificate, certificate_digest
-    from signer.custody.ceremony_folder import CERTIFICATE, GROUP, PENDING
-    from signer.messages.group_file import MAX_BYTES as MAX_GROUP_BYTES
-    from signer.messages.group_file import GroupFile
-
-    raw = there.read(CERTIFICATE, MAX_BYTES)
-    if raw is not None:
-        outcome = Certificate.parse(raw, CERTIFICATE).outcome(board.setting.previous)
-        if outcome.setting.roster.id != board.setting.roster.id or (
-            board.outcome is not None
-            and certificate_digest(outcome) != certificate_digest(board.outcome)
-        ):
-            raise CeremonyError(
-                f"{CERTIFICATE} is of other deals than those in the folder", code="E_TRANSCRIPT"
-            )
-    for name in (PENDING, GROUP):
-        data = there.read(name, MAX_GROUP_BYTES)
-        if data is None or board.outcome is None:
-            continue
-        group, made = GroupFile.parse(data, name), group_of(board.outcome)
-        if (group.certificate, group.vector, group.cards) != (
-            made.certificate,
-            made.vector,
-            made.cards,
-        ):
-            raise CeremonyError(f"{name} is not of this ceremony", code="E_TRANSCRIPT")
 
 
 def _who(setting: Setting, path: Path) -> Me:
@@ -272,34 +237,23 @@ def _compare(typed: str | None, ceremony: bytes, text: str) -> None:
     with terminal("a fingerprint", '--fingerprint "TEXT"') as tty:
         say(tty, text)
         say(tty, "Have another holder read the ceremony's fingerprint to you: not from here.")
-        answer = ask(tty, f"Its last {_GROUPS_TYPED} groups: ")
-    _require_same(answer, ceremony, last=_GROUPS_TYPED)
+        answer = ask(tty, "All eight groups: ")
+    _require_same(answer, ceremony)
 
 
-def _require_same(typed: str, ceremony: bytes, last: int | None = None) -> None:
-    """Refuse what is not the fingerprint, or its last groups.
+def _require_same(typed: str, ceremony: bytes) -> None:
+    """Refuse what is not the whole fingerprint: of a part somebody could make a second one.
 
     Raises:
         DeniedError: E_CONFIRM.
     """
-    groups = fingerprint(ceremony).split()
-    expected = groups if last is None else groups[-last:]
     plain = typed.lower().replace("rehearsal", " ").replace(" ", "")
-    if plain != "".join(expected):
+    if plain != fingerprint(ceremony).replace(" ", ""):
         raise DeniedError(
             "that is not this ceremony's fingerprint; you have not joined",
             hint="if it was read to you like that, somebody shows you another roster: stop",
             code="E_CONFIRM",
         )
-
-
-def _confirm(step: Step, yes_destroy: bool) -> None:
-    if step.name != DESTROY or yes_destroy:
-        return
-    with terminal("a confirmation", "--yes-destroy") as tty:
-        say(tty, "The key that opens your old share is destroyed on the token. For ever.")
-        if ask(tty, "Type destroy: ") != "destroy":
-            raise DeniedError("nothing was destroyed", code="E_CONFIRM")
 
 
 def _print_step(printer: Printer, taken: Taken) -> None:

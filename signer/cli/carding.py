@@ -20,6 +20,7 @@ from signer.messages.card import (
     fingerprint,
 )
 from signer.messages.confirmation import twelve_words
+from signer.messages.group_file import marked_fingerprint
 from signer.sealing.envelope import key_fingerprint
 from signer.strict import canonical, parse_base64
 
@@ -162,7 +163,7 @@ def _words(card: Card, out: Path, *, fresh: bool) -> str:
     body = card.body
     lines = [
         f"card of {body.name} written to {printable(str(out))}",
-        f"fingerprint    {fingerprint(card.digest)}",
+        f"fingerprint    {marked_fingerprint(card.digest, rehearsal=body.software)}",
         f"in words       {twelve_words(card.digest)}",
         f"receiving key  {key_fingerprint(body.kex)}{', made now' if fresh else ''}",
     ]

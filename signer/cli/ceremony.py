@@ -150,6 +150,9 @@ def repair(printer: Printer, /, **options: Any) -> None:
 @_FOLDER
 @_STATE
 @click.option("--card", type=PATH, required=True, help="Your own card.")
+@click.option("--group", type=PATH,
+              help="Reshare, repair: the group file your agent uses, if you have a share.",
+              )  # fmt: skip
 @click.option("--fingerprint", "typed", metavar="TEXT",
               help="The ceremony's fingerprint as another holder read it to you.")  # fmt: skip
 @json_option
@@ -170,10 +173,13 @@ def join(printer: Printer, /, **options: Any) -> None:
 @_STATE
 @token_options
 @pin_option
-@other_token_options("spare", "the spare token on your old card, whose old key is to go")
+@other_token_options("spare", "a spare token of your old share, whose key is to go")
 @click.option("--envelope", type=PATH,
               help="Reshare, repair: the envelope of the share you have.")  # fmt: skip
 @click.option("--journal", type=PATH, help="Reshare: the journal of your old share.")
+@click.option("--no-journal", is_flag=True,
+              help="Reshare: no agent ever ran with your old share; you are asked again.",
+              )  # fmt: skip
 @click.option("--mnemonic-file", type=PATH, help="Split: file with the mnemonic, mode 0600.")
 @click.option("--mnemonic", "ask_mnemonic", is_flag=True, help="Split: ask for the mnemonic here.")
 @click.option("--passphrase-file", type=PATH, help="Split: the mnemonic's passphrase, 0600.")
@@ -181,6 +187,9 @@ def join(printer: Printer, /, **options: Any) -> None:
 @click.option("--keystore", type=PATH, help="Split: EIP-2335 keystore of the key.")
 @click.option("--password-file", type=PATH, help="Split: the keystore's password, mode 0600.")
 @click.option("--yes-destroy", is_flag=True, help="Destroy the old key without being asked.")
+@click.option("--yes-first-failed", is_flag=True,
+              help="Repair: sign although you signed another card with the same number; that "
+              "repair can never come about.")  # fmt: skip
 @json_option
 @click.pass_obj
 def next_step(printer: Printer, /, **options: Any) -> None:
@@ -227,8 +236,12 @@ def status(printer: Printer, /, **options: Any) -> None:
 @json_option
 @click.pass_obj
 def verify(printer: Printer, /, **options: Any) -> None:
-    """Check everything again, offline, from the public files, and print the minutes."""
-    from signer.cli.attending import verify as check
+    """Check everything again, offline, from the public files, and print the minutes.
+
+    Ends with 0 only if the ceremony has succeeded: certified, acknowledged by all, and its active
+    group file and policy lie in the folder.
+    """
+    from signer.cli.verifying import verify as check
 
     check(printer, **options)
 

@@ -81,11 +81,18 @@ def status_text(
     ]
     if board.setting.previous is not None:
         lines.append(deletion_words(board.setting.previous, gone))
-    for problem in board.problems:
-        lines.append(f"not used: {problem.file}: {problem.code}: {problem.message}")
+    lines += problem_lines(board)
     if mine is not None:
         lines += ["", f"you: {mine.words}"]
     return "\n".join(printable(line) for text in lines for line in text.split("\n"))
+
+
+def problem_lines(board: Board) -> list[str]:
+    """Return what in the folder is as good as absent, and why; each file is named once."""
+    return [
+        f"not used: {file}: {code}: {message.removeprefix(f'{file}: ')}"
+        for file, code, message in board.problems
+    ]
 
 
 def board_json(

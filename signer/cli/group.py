@@ -42,7 +42,8 @@ def split(printer: Printer, /, **options: Any) -> None:
 
     The key comes from a mnemonic or a keystore. It is read, split and sealed in one process that
     ends at once; the plain key is never written. Each holder gets the group file, the policy and
-    his own envelope, which only his token opens.
+    his own envelope, which only his token opens. Use cards that no other group has: when one
+    group's shares are dealt anew, the key on the old card is destroyed, for every share it opens.
 
     Whoever runs this has had the whole key in his hands: destroy the mnemonic or keystore after
     every holder has proven his share, or the split protects nothing.
@@ -94,7 +95,7 @@ def group_text(group: Any) -> str:
         table(
             ("SHARE", "HOLDER", "PROFILE", "CARD"),
             [
-                (index, card.body.name, card.body.profile, fingerprint(card.digest))
+                (index, card.body.name, card.body.profile, _card_words(group, card))
                 for index, card in enumerate(group.current_cards, start=1)
             ],
         ),
@@ -102,6 +103,13 @@ def group_text(group: Any) -> str:
     if group.origin == "split":
         lines += ["", "A dealer has held the whole key: the split protects once he destroyed it."]
     return "\n".join(lines)
+
+
+def _card_words(group: Any, card: Any) -> str:
+    from signer.messages.group_file import marked_fingerprint
+
+    rehearsal = group.rehearsal or card.body.software
+    return marked_fingerprint(card.digest, rehearsal=rehearsal)
 
 
 def _certificate_words(group: Any) -> str:

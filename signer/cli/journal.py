@@ -102,9 +102,10 @@ def export(
 
 
 @command.command(name="import")
-@click.argument("files", type=PATH, nargs=-1, required=True)
+@click.argument("files", type=PATH, nargs=-1)
 @click.option("--state", type=PATH, help="The agent's state folder.")
 @_CONFIG
+@click.option("--ceremony", type=PATH, help="The folder of the reshare that this share came of.")
 @click.option("--bindings", is_flag=True, help="FILES are other holders' signed statements.")
 @click.option("--group", type=PATH, help="The group file, without --config.")
 @json_option
@@ -114,19 +115,27 @@ def import_(
     files: tuple[Path, ...],
     state: Path | None,
     config: Path | None,
+    ceremony: Path | None,
     bindings: bool,
     group: Path | None,
 ) -> None:
-    """Put a backup back, or take over other holders' bindings. The agent must be stopped.
+    """Put a backup back, or take over what others are bound to. The agent must be stopped.
 
     A backup goes where there is no journal, one that it continues, or one whose other records can
     be set aside because nothing of them ever left; nothing is forgotten. See docs/journal.md.
-    With --bindings: the statements of at least n - t + 1 other holders.
+    With --bindings: the statements of at least n - t + 1 other holders. With --ceremony, after a
+    reshare: what the dealers' journals bound, which everybody has agreed to in the certificate.
+    Every holder of the new shares does that once; before, his agent signs nothing.
     """
-    from signer.cli.journaling import Place, import_backup, import_bindings
+    from signer.cli.journaling import Place, import_backup, import_bindings, import_ceremony
+    from signer.errors import UsageError
 
     place = Place.find(state, config, group)
-    if bindings:
+    if (ceremony is None) == (not files):
+        raise UsageError("give FILES, or --ceremony FOLDER")
+    if ceremony is not None:
+        import_ceremony(printer, place, ceremony)
+    elif bindings:
         import_bindings(printer, place, files)
     else:
         import_backup(printer, place, files)

@@ -1,5 +1,6 @@
 """The wiring of `signer journal`."""
 
+import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from signer.custody.journal_state import JournalState, owner_of
 from signer.custody.mark import mark_journal
 from signer.custody.orders import state_bindings
 from signer.custody.record import Record
-from signer.errors import JournalError, UsageError
+from signer.errors import CeremonyError, JournalError, UsageError
 from signer.files import make_folder, read_file, write_new
 from signer.messages.address import ExecutionAddress
 from signer.messages.bindings import MAX_BYTES, Bindings, unite
@@ -181,6 +182,45 @@ def import_bindings(printer: Printer, place: Place, files: Sequence[Path]) -> No
     printer.result(
         {"journal": str(place.path), "bindings": len(union.changes), **end},
         f"{len(union.changes)} bindings of {len(statements)} other holders taken over",
+    )
+
+
+def import_ceremony(printer: Printer, place: Place, folder: Path) -> None:
+    """Do `signer journal import --ceremony`.
+
+    Raises:
+        CeremonyError: it has no certificate, or is not the one that the group file names.
+    """
+    from signer.ceremony.certificate import certificate_digest
+    from signer.ceremony.union import union_of
+    from signer.custody.ceremony_folder import CeremonyFolder
+
+    if place.group is None:
+        raise UsageError("--ceremony needs --config or --group")
+    group = place.group
+    index = place.index if place.index is not None else _index_in(place)
+    there = CeremonyFolder(folder)
+    setting = there.setting()
+    board = there.board(setting, int(time.time()))
+    outcome = board.outcome
+    if outcome is None or not board.certified or setting.previous is None:
+        raise CeremonyError("the folder is not of a reshare that has succeeded")
+    if certificate_digest(outcome) != group.certificate:
+        raise CeremonyError("the folder is of another ceremony than the group file's")
+    statements = [board.bindings[dealer] for dealer in setting.roster.dealers]
+    union = union_of(setting, outcome.deals, statements)
+    digests = {
+        dealer: hashlib.sha256(signed.payload).digest()
+        for dealer, signed in zip(setting.roster.dealers, statements, strict=True)
+    }
+    make_folder(place.path.parent, mode=0o700)
+    with Journal.open(place.path, group, index, recovered=True) as journal:
+        journal.imported(union.changes, union.deposit_credentials, digests)
+        end = _end(journal)
+    _mark(printer, place)
+    printer.result(
+        {"journal": str(place.path), "bindings": len(union.changes), **end},
+        f"{len(union.changes)} bindings of the old epoch taken over",
     )
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 from signer.ceremony.acknowledgement import MAX_BYTES as MAX_ACKNOWLEDGEMENT_BYTES
 from signer.ceremony.acknowledgement import Acknowledgement
 from signer.ceremony.certificate import MAX_BYTES as MAX_CERTIFICATE_BYTES
+from signer.ceremony.certificate import Certificate
+from signer.ceremony.roster import RESHARE
 from signer.cli.printer import Printer, printable
 from signer.custody.custodian import module_environment
 from signer.custody.desk import read_group
@@ -45,13 +47,14 @@ def recover_share(
         raise UsageError("--group goes with --ack, and --previous with --certificate")
     if out.exists():
         raise OutputError(f"{str(out)!r} exists and is not overwritten", hint="name another file")
+    text = None if certificate is None else _certificate(certificate, previous)
     with pin_source(pin) as (source, terminals):
         job: Job
-        if certificate is not None:
+        if text is not None:
             job = FinishCeremony(
                 token=token,
                 pin=source,
-                certificate=_text(certificate, "certificate", MAX_CERTIFICATE_BYTES),
+                certificate=text,
                 previous=None
                 if previous is None
                 else _text(previous, "previous group file", MAX_GROUP_BYTES),
@@ -81,13 +84,29 @@ def _reseal(
     if acknowledgement is None or group is None:
         raise ValueError("looked at before")
     raw = read_file(acknowledgement, what="acknowledgement", max_bytes=MAX_ACKNOWLEDGEMENT_BYTES)
-    file = Acknowledgement.parse(raw, f"acknowledgement {str(acknowledgement)!r}")
+    Acknowledgement.parse(raw, f"acknowledgement {str(acknowledgement)!r}")  # before a PIN is asked
     return ResealShare(
         token=token,
         pin=pin,
         group=read_group(group).to_bytes().decode(),
-        envelope=file.envelope.to_bytes().decode(),
+        acknowledgement=raw.decode(),
     )
+
+
+def _certificate(path: Path, previous: Path | None) -> str:
+    """Return the certificate's text, if it goes together with a group file before it, or none.
+
+    Raises:
+        UsageError: --previous is missing, or there is none to be given.
+    """
+    text = _text(path, "certificate", MAX_CERTIFICATE_BYTES)
+    roster = Certificate.parse(text.encode(), f"certificate {str(path)!r}").roster
+    if (roster.kind == RESHARE) != (previous is not None):
+        words = "needs --previous, the group file that it followed"
+        if previous is not None:
+            words = f"follows no group file: it is of a {roster.kind}; leave --previous out"
+        raise UsageError(f"this certificate {words}")
+    return text
 
 
 def _text(path: Path, what: str, most: int) -> str:

@@ -14,11 +14,13 @@ from signer.ceremony.repair_roster import RepairRoster, RepairSetting
 from signer.ceremony.roster import NONCE_BYTES, marked
 from signer.ceremony.steps import Me, Step
 from signer.cli import wiring
+from signer.cli.person import ask, say
 from signer.cli.printer import Printer, printable, table
 from signer.custody.ceremony_folder import PREVIOUS, REPAIRED, ROSTER, CeremonyFolder
 from signer.custody.ceremony_state import CeremonyState
 from signer.custody.desk import read_group
 from signer.custody.jobs.sources import SecretSource, TokenChoice
+from signer.custody.orders import terminal
 from signer.custody.repair_runner import RepairRunner
 from signer.errors import CeremonyError, OutputError
 from signer.files import make_folder, read_file, write_new
@@ -103,6 +105,24 @@ def repair_runner(
     )
 
 
+def first_failed(yes: bool, ceremony: str) -> bool:
+    """Ask whether the repair that the holder signed another card for has come to nothing.
+
+    Args:
+        yes: whether he has said so already.
+        ceremony: that repair's id, in hex.
+    """
+    if yes:
+        return True
+    with terminal("a confirmation", "--yes-first-failed") as tty:
+        say(tty, "You have signed the card of another repair of this group, with the same number:")
+        say(tty, f"ceremony {fingerprint(bytes.fromhex(ceremony))}")
+        say(tty, "If anybody can still finish that one, two group files come about that cannot be "
+                 "joined. Say that it failed only if its returning holder cannot prove his share, "
+                 "or another helper has not signed his card and never will.")  # fmt: skip
+        return ask(tty, "Type failed: ") == "failed"
+
+
 def repair_status(
     printer: Printer, setting: RepairSetting, *, folder: Path, state: Path | None
 ) -> None:
@@ -128,7 +148,7 @@ def verify_repair(printer: Printer, setting: RepairSetting, *, folder: Path) -> 
     if board.aborted:
         printer.result({**value, "verified": False}, text)
         raise CeremonyError(repair_abort_words(board), code="E_ABORTED")
-    if board.problems:
+    if board.problems and done is None:
         printer.result({**value, "verified": False}, text)
         first = board.problems[0]
         raise CeremonyError(f"{first.file}: {first.message}", code=first.code)
@@ -177,14 +197,15 @@ def status_text(board: RepairBoard, mine: Step | None) -> str:
         fault = board.faults.get(helper)
         helped = fault.code if fault is not None else _mark(helper in board.deltas)
         name = setting.card_of(helper).body.name
-        rows.append((helper, name, helped, _mark(helper in board.sigmas), ""))
+        added_up, signed = _mark(helper in board.sigmas), _mark(helper in board.replacements)
+        rows.append((helper, name, helped, added_up, "", signed))
     name = roster.card.body.name
-    rows.append((int(roster.lost), name, "", "", _mark(board.proof is not None)))
+    rows.append((int(roster.lost), name, "", "", _mark(board.proof is not None), ""))
     lines = [
         f"ceremony  {roster.fingerprint}   repair of share {int(roster.lost)}, "
         f"until {_time(roster.expires)}",
         "",
-        table(("SHARE", "HOLDER", "HELPED", "ADDED UP", "PROVED"), rows),
+        table(("SHARE", "HOLDER", "HELPED", "ADDED UP", "PROVED", "SIGNED CARD"), rows),
         "",
         _stage(board),
     ]
@@ -210,6 +231,7 @@ def board_json(board: RepairBoard, mine: Step | None) -> dict[str, Any]:
         "helped": sorted(board.deltas),
         "added_up": sorted(board.sigmas),
         "proved": board.proof is not None,
+        "signed_card": sorted(board.replacements),
         "transcript": None if transcript is None else transcript.hex(),
         "repair": digest,
         "repaired": None if done is None else done.digest.hex(),
@@ -232,6 +254,8 @@ def _stage(board: RepairBoard) -> str:
         return f"sums are waited for: {len(board.missing_sigmas)}"
     if board.proof is None:
         return "the returning holder can put his share together"
+    if board.missing_replacements:
+        return f"signatures of the new card are waited for: {len(board.missing_replacements)}"
     return f"repaired; everybody uses {REPAIRED} from now on"
 
 

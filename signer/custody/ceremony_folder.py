@@ -7,8 +7,9 @@ reader finds as well.
 
 import contextlib
 import hashlib
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from signer.ceremony.certificate import Certificate
 from signer.ceremony.repair_roster import TYPE as REPAIR_TYPE
 from signer.ceremony.repair_roster import RepairRoster, RepairSetting
 from signer.ceremony.roster import MAX_BYTES as MAX_ROSTER_BYTES
-from signer.ceremony.roster import Roster
+from signer.ceremony.roster import ReshareTerms, Roster
 from signer.ceremony.setting import Setting
 from signer.errors import CeremonyError, InputError, OutputError, SignerError
 from signer.files import read_file, write_new
@@ -34,13 +35,13 @@ ROSTER, PREVIOUS, POLICY = "roster.json", "previous.json", "policy.json"
 CERTIFICATE, PENDING, GROUP = "certificate.json", "group-pending.json", "group.json"
 REPAIRED = "group-repaired.json"
 _PARTICIPANTS = re.compile(
-    r"(deal|bundle|bindings|agree|ack|complaint|opening|destroyed|delta|sigma)-[a-z0-9-]+\.json"
+    r"(deal|bundle|bindings|agree|ack|complaint|opening|destroyed|delta|sigma|replacement)"
+    r"-[a-z0-9-]+\.json"
 )
 _DRILLS = re.compile(r"drill[A-Za-z0-9-]*\.json")
 _MAX_FILES = 2000
 _MAX_FILE_BYTES = 256 * 1024
 _MAX_TOTAL_BYTES = 256 * 1024 * 1024
-_MAX_DRILLS = 20
 _MAX_BYTES_OF = {"bindings": MAX_BINDINGS_BYTES, "bundle": MAX_BUNDLE_BYTES}
 
 
@@ -58,11 +59,9 @@ class CeremonyFolder:
         """
         raw = read_file(self.path / ROSTER, what="roster", max_bytes=MAX_ROSTER_BYTES)
         roster = Roster.parse(raw, "roster.json")
-        previous = self.path / PREVIOUS
-        if not previous.exists():
+        if not isinstance(roster.terms, ReshareTerms):
             return Setting.of(roster, None)
-        text = read_file(previous, what="previous group file", max_bytes=MAX_GROUP_BYTES)
-        return Setting.of(roster, GroupFile.parse(text, PREVIOUS))
+        return Setting.of(roster, self._previous(roster.terms.previous))
 
     def repair(self) -> RepairSetting | None:
         """Return the repair that the folder is of; None: it is of another ceremony.
@@ -74,9 +73,29 @@ class CeremonyFolder:
         found = parse_object(raw, what=ROSTER, max_bytes=MAX_ROSTER_BYTES)
         if found.get("type") != REPAIR_TYPE:
             return None
-        text = self.read(PREVIOUS, MAX_GROUP_BYTES)
-        group = None if text is None else GroupFile.parse(text, PREVIOUS)
-        return RepairSetting.of(RepairRoster.parse(raw, ROSTER), group)
+        roster = RepairRoster.parse(raw, ROSTER)
+        return RepairSetting.of(roster, self._previous(roster.previous))
+
+    def _previous(self, digest: bytes) -> GroupFile | None:
+        """Return the group file that the roster names by its digest; another if only that is there.
+
+        Raises:
+            SignerError: what is there is no group file.
+        """
+        wrong: GroupFile | None = None
+        problem: SignerError | None = None
+        for name, raw in self.copies(PREVIOUS, MAX_GROUP_BYTES):
+            try:
+                found = GroupFile.parse(raw, name)
+            except SignerError as error:
+                problem = problem or error
+                continue
+            if found.digest == digest:
+                return found
+            wrong = wrong or found
+        if wrong is None and problem is not None:
+            raise problem
+        return wrong
 
     def files(self) -> dict[str, bytes]:
         """Return the participants' files by name; what cannot be one is passed over.
@@ -110,35 +129,62 @@ class CeremonyFolder:
                     f"folder {str(self.path)!r}: more than {_MAX_TOTAL_BYTES} bytes in all",
                     hint="take what is not of the ceremony out of it",
                 )
-        return self.certified() | found
+        return found
 
-    def certified(self) -> dict[str, bytes]:
-        """Return what the certificate in the folder holds, as the files it was made of."""
-        try:
-            raw = self.read(CERTIFICATE, MAX_CERTIFICATE_BYTES)
-            return {} if raw is None else files_of(raw, self.setting())
-        except SignerError:
-            return {}  # `verify` says what is wrong with it
+    def certificates(self, setting: Setting) -> list[dict[str, bytes]]:
+        """Return the parts of every certificate in the folder, as the files it was made of.
+
+        Which of them holds `certified_board` tells.
+        """
+        found = []
+        for name, raw in self.copies(CERTIFICATE, MAX_CERTIFICATE_BYTES):
+            with contextlib.suppress(SignerError):
+                found.append(files_of(raw, setting, name))
+        return found
+
+    def certified(self, setting: Setting) -> Board | None:
+        """Return what the certificate in the folder shows; None: there is none that holds."""
+        files = self.files()
+        for parts in self.certificates(setting):
+            if (board := certified_board(setting, parts, files)) is not None:
+                return board
+        return None
 
     def board(self, setting: Setting, now: int) -> Board:
         """Return what the folder shows of the ceremony."""
+        if (certified := self.certified(setting)) is not None:
+            return certified
         files = self.files()
-        certified = certified_board(setting, self.certified(), files)
-        return certified or read_board(setting, files, late=now >= setting.roster.expires)
+        for number, parts in enumerate(self.certificates(setting)):
+            files |= numbered(parts, number)
+        return read_board(setting, files, late=now >= setting.roster.expires)
+
+    def copies(self, name: str, most: int) -> list[tuple[str, bytes]]:
+        """Return what lies under a name and under the second ones that `add` gives, by name.
+
+        Whoever reads takes the one that holds: the name itself may be taken by anything.
+        """
+        pattern = re.compile(re.escape(name.removesuffix(".json")) + r"(-[0-9a-f]{8})?\.json")
+        names = [entry.name for entry in self.path.iterdir() if pattern.fullmatch(entry.name)]
+        found = []
+        for there in sorted(names, key=lambda one: (one != name, one))[:_MAX_FILES]:
+            try:
+                found.append((there, read_file(self.path / there, what=there, max_bytes=most)))
+            except InputError:
+                found.append((there, b""))  # nothing that could hold
+        return found
 
     def read(self, name: str, most: int) -> bytes | None:
         """Return one of the ceremony's own files, or None if it is not there."""
         path = self.path / name
         return read_file(path, what=name, max_bytes=most) if path.exists() else None
 
-    def drills(self) -> list[bytes]:
-        """Return what `signer drill run --activate` may have left here."""
+    def drills(self) -> Iterator[bytes]:
+        """Yield what `signer drill run --activate` may have left here."""
         names = sorted(entry.name for entry in self.path.iterdir() if _DRILLS.fullmatch(entry.name))
-        found = []
-        for name in names[:_MAX_DRILLS]:
+        for name in names[:_MAX_FILES]:
             with contextlib.suppress(InputError):  # a folder, or too large: no drill
-                found.append(read_file(self.path / name, what="drill", max_bytes=MAX_DRILL_BYTES))
-        return found
+                yield read_file(self.path / name, what="drill", max_bytes=MAX_DRILL_BYTES)
 
     def add(self, name: str, data: bytes) -> str | None:
         """Put a file there, under another name if that one is taken; return the name if it was new.
@@ -149,11 +195,11 @@ class CeremonyFolder:
         stem = name.removesuffix(".json")
         for candidate in (name, f"{stem}-{hashlib.sha256(data).hexdigest()[:8]}.json"):
             path = self.path / candidate
-            if not path.exists():
+            if not os.path.lexists(path):  # a link that leads nowhere takes the name too
                 try:
                     write_new(path, data)
                 except OutputError:
-                    if not path.exists():
+                    if not os.path.lexists(path):
                         raise
                 else:
                     return candidate  # else somebody else was quicker
@@ -162,15 +208,15 @@ class CeremonyFolder:
         raise OutputError(f"{name!r} and its second name are both taken in {str(self.path)!r}")
 
 
-def files_of(certificate: bytes, setting: Setting) -> dict[str, bytes]:
+def files_of(certificate: bytes, setting: Setting, name: str = CERTIFICATE) -> dict[str, bytes]:
     """Return the parts of a certificate as the files it was made of. They are checked like those.
 
     Raises:
         SignerError: it is no certificate, or of another ceremony.
     """
-    made = Certificate.parse(certificate, CERTIFICATE)
+    made = Certificate.parse(certificate, name)
     if made.roster.id != setting.roster.id:
-        raise CeremonyError(f"{CERTIFICATE} is of another ceremony", code="E_CEREMONY")
+        raise CeremonyError(f"{name} is of another ceremony", code="E_CEREMONY")
     found, dealers = {}, made.roster.dealers
     for dealer, deal in zip(dealers, made.deals, strict=False):
         found[f"deal-{dealer:02}-cert.json"] = deal.to_bytes()
@@ -208,6 +254,11 @@ def certified_board(
                 Problem(name, "E_TRANSCRIPT", "it is not what the certificate holds")
             )
     return board
+
+
+def numbered(parts: Mapping[str, bytes], number: int) -> dict[str, bytes]:
+    """Return the parts of one of several certificates under names of their own."""
+    return {name.replace("-cert.json", f"-cert{number}.json"): raw for name, raw in parts.items()}
 
 
 def _parsed(data: bytes) -> bytes:

@@ -1,16 +1,16 @@
 """What comes of a ceremony, and what a desk has to show: from the board and the state folder."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from signer.ceremony.agreement import agreeing
-from signer.ceremony.board import Board
-from signer.ceremony.certificate import assemble, group_of
+from signer.ceremony.board import Board, Problem
+from signer.ceremony.certificate import Certificate, assemble, group_of
 from signer.ceremony.steps import Me
 from signer.custody import ceremony_state as kept
-from signer.custody.ceremony_folder import GROUP, CeremonyFolder
+from signer.custody.ceremony_folder import CERTIFICATE, GROUP, PENDING, CeremonyFolder
 from signer.custody.ceremony_state import CeremonyState, file_name
-from signer.errors import CeremonyError, InputError
+from signer.errors import CeremonyError, InputError, SignerError
 from signer.messages.activation import activation_from_drill
 from signer.messages.drill_certificate import DrillCertificate
 from signer.messages.group_file import MAX_BYTES as MAX_GROUP_BYTES
@@ -27,36 +27,73 @@ def certificate_of(board: Board, desk: CeremonyState) -> bytes | None:
         dealers = board.setting.roster.dealers
         statements = [board.bindings[d] for d in dealers if d in board.bindings]
         known = assemble(board.outcome, board.deals, agreements, statements).to_bytes()
+        require_readable(known, CERTIFICATE, Certificate.parse)
         desk.keep(kept.CERTIFICATE, known)
     return known
 
 
-def active_group(folder: CeremonyFolder, board: Board) -> GroupFile | None:
-    """Return the active group file in the folder.
+def require_readable(raw: bytes, what: str, parse: Callable[[bytes, str], object]) -> None:
+    """Refuse what was made and could not be read back, before anybody relies on it.
 
     Raises:
-        InputError: it is no group file.
-        CeremonyError: E_TRANSCRIPT: it is of another ceremony than this one.
+        CeremonyError: E_CEREMONY: it is too large, or holds what its readers refuse.
     """
-    raw = None if board.outcome is None else folder.read(GROUP, MAX_GROUP_BYTES)
-    if raw is None or board.outcome is None:
+    try:
+        parse(raw, what)
+    except SignerError as error:
+        raise CeremonyError(
+            f"what came of it could not be read back: {error.message}",
+            hint="fewer members, or smaller files of theirs",
+        ) from None
+
+
+def active_group(folder: CeremonyFolder, board: Board) -> GroupFile | None:
+    """Return the active group file in the folder that came of this ceremony.
+
+    What lies under its name and is something else is a problem, and otherwise as good as absent.
+    """
+    made = None if board.outcome is None else group_of(board.outcome)
+    if made is None:
         return None
-    group = GroupFile.parse(raw, GROUP)
-    if replace(group, amendments=(), replacements=(), activation=None) != group_of(board.outcome):
-        raise not_ours(GROUP)
-    return group if group.active else None
+    found = None
+    for name, raw in folder.copies(GROUP, MAX_GROUP_BYTES):
+        try:
+            group = GroupFile.parse(raw, name)
+        except InputError as error:
+            _add_problem(board, Problem(name, error.code, error.message))
+            continue
+        if replace(group, amendments=(), replacements=(), activation=None) != made:
+            _add_problem(board, _not_ours(name))
+        elif group.active:
+            found = found or group
+        else:
+            _add_problem(board, Problem(name, "E_NOT_ACTIVE", "it is the one before activation"))
+    return found
 
 
-def not_ours(name: str) -> CeremonyError:
-    """Return what is to be said of a result in the folder that did not come of the ceremony."""
-    return CeremonyError(
-        f"{name} in the folder is not of this ceremony",
-        hint="take it out of the folder, and ask who put it there",
-        code="E_TRANSCRIPT",
-    )
+def has_pending(folder: CeremonyFolder, board: Board) -> bool:
+    """Tell whether nothing but this ceremony's own group file goes by the name of the pending one.
+
+    A file of that name beside ours, under its second name, is a problem and no more.
+    """
+    made = None if board.outcome is None else group_of(board.outcome).to_bytes()
+    there = folder.copies(PENDING, MAX_GROUP_BYTES)
+    for name, raw in there:
+        if raw != made:
+            _add_problem(board, _not_ours(name))
+    return not there or any(raw == made for _, raw in there)
 
 
-def activated(pending: GroupFile, drills: Sequence[bytes], now: int) -> GroupFile | None:
+def _not_ours(name: str) -> Problem:
+    return Problem(name, "E_TRANSCRIPT", "it is not of this ceremony: ask who put it there")
+
+
+def _add_problem(board: Board, problem: Problem) -> None:
+    if problem not in board.problems:
+        board.problems.append(problem)
+
+
+def activated(pending: GroupFile, drills: Iterable[bytes], now: int) -> GroupFile | None:
     """Return the group file with the signature that its holders made together, if they did."""
     for raw in drills:
         try:
@@ -74,8 +111,8 @@ def outgoing(desk: CeremonyState, me: Me) -> Mapping[str, bytes]:
         dealt = desk.dealt()
         if dealt is not None:
             files[file_name("deal", me.dealer)] = canonical(dealt["deal"]) + b"\n"
-        if (data := desk.get(kept.BINDINGS)) is not None:
-            files[file_name("bindings", me.dealer)] = data
+            if dealt["bindings"] is not None:
+                files[file_name("bindings", me.dealer)] = canonical(dealt["bindings"]) + b"\n"
         for path in sorted(desk.path.glob("opening-*.json")):
             files[path.name] = desk.get(path.name) or b""
     if me.old is not None and (data := desk.get(kept.RECEIPT)) is not None:

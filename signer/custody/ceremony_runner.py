@@ -22,17 +22,16 @@ from signer.custody.ceremony_folder import (
     CeremonyFolder,
     certified_board,
     files_of,
+    numbered,
 )
 from signer.custody.ceremony_results import (
     activated,
     active_group,
     certificate_of,
-    not_ours,
     outgoing,
 )
 from signer.custody.ceremony_state import CeremonyState
 from signer.custody.ceremony_tasks import CeremonyTasks
-from signer.messages.group_file import MAX_BYTES as MAX_GROUP_BYTES
 
 _TIMED = (DEAL, AGREE)
 
@@ -90,9 +89,12 @@ class Runner(CeremonyTasks):
         """Return the folder's board, together with the deals that were seen before."""
         files = self.folder.files()
         own = desk.get(kept.CERTIFICATE)
-        parts = self.folder.certified() if own is None else files_of(own, setting)
-        if (certified := certified_board(setting, parts, files)) is not None:
-            return certified
+        known = [files_of(own, setting)] if own is not None else self.folder.certificates(setting)
+        for parts in known:
+            if (certified := certified_board(setting, parts, files)) is not None:
+                return certified
+        for number, parts in enumerate(known):
+            files |= numbered(parts, number)
         for path in sorted(desk.path.glob("seen-deal-*.json")):
             data = desk.get(path.name)
             if data is not None:
@@ -121,16 +123,11 @@ class Runner(CeremonyTasks):
         certificate = certificate_of(board, desk)
         if certificate is not None:
             desk.forget_session()  # no complaint can come any more
-            if not (self.folder.path / CERTIFICATE).exists():
-                new.append(self.folder.add(CERTIFICATE, certificate))
+            new.append(self.folder.add(CERTIFICATE, certificate))
         if board.outcome is not None and board.certified and not board.missing_acknowledgements:
             pending = group_of(board.outcome)
-            there = self.folder.read(PENDING, MAX_GROUP_BYTES)
-            if there is None:
-                new.append(self.folder.add(PENDING, pending.to_bytes()))
-            elif there != pending.to_bytes():
-                raise not_ours(PENDING)
-            if not (self.folder.path / GROUP).exists():
+            new.append(self.folder.add(PENDING, pending.to_bytes()))
+            if active_group(self.folder, board) is None:
                 group = activated(pending, self.folder.drills(), self.clock())
                 if group is not None:
                     new.append(self.folder.add(GROUP, group.to_bytes()))

@@ -16,7 +16,7 @@ from typing import Any
 from signer.ceremony.agreement import KIND as AGREEMENT
 from signer.ceremony.deal import Deal
 from signer.ceremony.repair_roster import RepairRoster
-from signer.ceremony.roster import Roster
+from signer.ceremony.roster import ReshareTerms, Roster
 from signer.ceremony.statement import parse_statement
 from signer.ceremony.steps import Me, Memory
 from signer.errors import CeremonyError, InputError, OutputError
@@ -28,8 +28,7 @@ _MAX_BYTES = 16 * 1024 * 1024
 _JOINED, _LOCK = "joined.json", "lock"
 DEALT, COMPLAINT = "dealt.json", "complaint.json"
 AGREEMENTS, ACKNOWLEDGEMENT, ENVELOPE = "agreements.json", "ack.json", "envelope.json"
-BINDINGS, CERTIFICATE, RECEIPT = "bindings.json", "certificate.json", "destroyed.json"
-SPARE_GONE = "spare-destroyed.json"
+CERTIFICATE, RECEIPT = "certificate.json", "destroyed.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ class CeremonyState:
             CeremonyError: his receiving key or the nonce was used in another ceremony.
         """
         make_folder(self.path.parent, mode=0o700)
-        self._require_fresh(me)
+        self._require_fresh(me, moment)
         if self.get(_JOINED) is not None:
             raise CeremonyError(
                 "this ceremony was joined before with this state folder",
@@ -69,6 +68,8 @@ class CeremonyState:
             "member": None if me.member is None else int(me.member),
             "dealer": me.dealer,
             "old": me.old,
+            "follows": self._follows(),
+            "expires": self.roster.expires,
             "moment": moment,
         }
         self.keep(_JOINED, canonical(value) + b"\n")
@@ -91,7 +92,8 @@ class CeremonyState:
         fields.constant("version", 1)
         if fields.hex_bytes("ceremony", 32) != self.roster.id:
             raise CeremonyError("the state folder is of another ceremony", code="E_CEREMONY_STATE")
-        fields.take("nonce"), fields.take("kex"), fields.take("moment")
+        for name in ("nonce", "kex", "follows", "expires", "moment"):
+            fields.take(name)
         member, dealer, old = (_optional(fields, name) for name in ("member", "dealer", "old"))
         fields.done()
         return Me(None if member is None else ShareIndex(member), dealer, old)
@@ -119,7 +121,7 @@ class CeremonyState:
         if raw is None:
             return None
         value = parse_object(raw, what=DEALT, max_bytes=_MAX_BYTES)
-        if set(value) != {"session", "deal"}:
+        if set(value) != {"session", "deal", "bindings"}:
             raise CeremonyError(f"{DEALT} in the state folder is damaged", code="E_CEREMONY_STATE")
         return value
 
@@ -189,8 +191,15 @@ class CeremonyState:
             return self.roster.card.body.kex.hex()
         return self.roster.members[me.member - 1].body.kex.hex()
 
-    def _require_fresh(self, me: Me) -> None:
-        kex = self._kex(me)
+    def _follows(self) -> str | None:
+        """Return which group file's shares this ceremony deals anew or repairs, if it does."""
+        if isinstance(self.roster, RepairRoster):
+            return self.roster.previous.hex()
+        terms = self.roster.terms
+        return terms.previous.hex() if isinstance(terms, ReshareTerms) else None
+
+    def _require_fresh(self, me: Me, now: int) -> None:
+        kex, follows = self._kex(me), self._follows()
         for other in sorted(self.path.parent.glob(f"ceremony-*/{_JOINED}")):
             if other.parent == self.path:
                 continue
@@ -201,6 +210,15 @@ class CeremonyState:
                 continue
             if before.get("nonce") == self.roster.nonce.hex():
                 raise CeremonyError("the roster's nonce is that of an earlier one", code="E_ROSTER")
+            expires = before.get("expires")
+            open_still = isinstance(expires, int) and now < expires
+            if follows is not None and before.get("follows") == follows and open_still:
+                raise CeremonyError(
+                    "you have joined another ceremony about the same shares, and its time is not "
+                    "over: two would make two groups",
+                    hint=f"end that one; if it was given up, move {str(other.parent)!r} away",
+                    code="E_ROSTER",
+                )
             if kex is not None and before.get("kex") == kex:
                 raise CeremonyError(
                     "your card shows a receiving key that an earlier ceremony used",

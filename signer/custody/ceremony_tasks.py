@@ -30,12 +30,14 @@ from signer.custody.jobs.ceremony import (
 )
 from signer.custody.jobs.key_source import KeySource
 from signer.custody.jobs.sources import SecretSource, TokenChoice
+from signer.custody.old_keys import gone_keys, keep_gone, keys_of
 from signer.custody.orders import pin_source, state_bindings
 from signer.custody.worker_process import run_worker
-from signer.errors import CeremonyError, UsageError
-from signer.messages.bindings import MAX_BYTES, MAX_PAYLOAD, PAYLOAD_TYPE
+from signer.errors import CeremonyError, JournalError, UsageError
+from signer.messages.bindings import MAX_PAYLOAD, PAYLOAD_TYPE
 from signer.messages.dsse import SignedFile
-from signer.strict import Fields, canonical, parse_object
+from signer.sealing.envelope import key_fingerprint
+from signer.strict import Fields, canonical
 
 _PERSON_SECONDS = 300.0  # a person types a PIN meanwhile; 100 deals take a slow token a while
 
@@ -53,10 +55,11 @@ class CeremonyTasks:
 
     token: TokenChoice | None = None
     pin: SecretSource | None = None
-    spare: Device | None = None  # the spare token on the card, when its old key is to go
+    spare: Device | None = None  # a spare token, when its key of the old share is to go
     key: KeyForDealing | None = None  # of a split
     envelope: bytes | None = None  # of a reshare: the old share
     journal: Path | None = None  # of a reshare: what the old share has bound
+    no_journal: bool = False  # its holder says that there never was one
 
     def take(self, board: Board, desk: CeremonyState, me: Me, step: Step) -> None:
         """Have the token do what `step`, one of `steps.OWN`, asks for, and keep what it signed.
@@ -69,9 +72,8 @@ class CeremonyTasks:
     def _deal(self, board: Board, desk: CeremonyState, me: Me, _: Step) -> None:
         setting = board.setting
         dealer = _index(me.dealer)
-        bindings = None
-        if setting.previous is not None:
-            bindings = self._state_bindings(desk)
+        statement = None if setting.previous is None else self._state_bindings(setting, dealer)
+        bindings = None if statement is None else _payload_digest(statement)
         result = self._order(
             lambda token, pin: MakeDeal(
                 token=token,
@@ -85,19 +87,29 @@ class CeremonyTasks:
             ),
             terminals=() if self.key is None else self.key.terminals,
         )
-        dealt = {"session": _object(result, "session"), "deal": _object(result, "deal")}
+        dealt = {
+            "session": _object(result, "session"),
+            "deal": _object(result, "deal"),
+            "bindings": statement,
+        }
         desk.keep(kept.DEALT, canonical(dealt) + b"\n")  # in one file: neither without the other
 
-    def _state_bindings(self, desk: CeremonyState) -> bytes:
-        """Have the token say what the journal binds; return the digest of what it said."""
-        if self.journal is None or self.token is None:
-            raise UsageError("a dealer of a reshare needs --journal, the journal of his old share")
-        known = desk.get(kept.BINDINGS)
-        if known is None:
-            statement = state_bindings(self.token, self.pin, self.journal)
-            known = canonical(statement) + b"\n"
-            desk.keep(kept.BINDINGS, known)
-        return hashlib.sha256(_signed_payload(known)).digest()
+    def _state_bindings(self, setting: Setting, dealer: int) -> dict[str, Any]:
+        """Have the token say what the journal binds now; it is kept only with the deal."""
+        if self.token is None:
+            raise UsageError("this step needs your token: give --token or --serial")
+        if (self.journal is None) != self.no_journal:
+            raise UsageError(
+                "a dealer of a reshare needs --journal, the journal of his old share",
+                hint="--no-journal instead, if no agent ever ran with that share",
+            )
+        if self.journal is not None and not self.journal.exists():
+            raise JournalError(
+                f"there is no journal {str(self.journal)!r}",
+                hint="agent.yaml names it; if no agent ever ran with this share: --no-journal",
+            )
+        owner = (setting.old.group_id, dealer)
+        return state_bindings(self.token, self.pin, self.journal, owner)
 
     def _agree(self, board: Board, desk: CeremonyState, me: Me, _: Step) -> None:
         setting = board.setting
@@ -170,7 +182,8 @@ class CeremonyTasks:
         certificate = certificate_of(board, desk)
         if certificate is None:
             raise CeremonyError("the certificate is not in the folder", code="E_TOO_EARLY")
-        index, old = _index(me.old), setting.old
+        index, old, envelope = _index(me.old), setting.old, self.envelope
+        needed = keys_of(envelope, old, index)
 
         def order(token: TokenChoice, pin: SecretSource, *, spare: bool = False) -> DestroyKey:
             return DestroyKey(
@@ -179,22 +192,26 @@ class CeremonyTasks:
                 certificate=_text(certificate),
                 previous=_text(old.to_bytes()),
                 index=index,
+                envelope=_text(envelope or b""),
                 spare=spare,
+                gone=gone_keys(desk),
+                notes=str(desk.path.absolute()),
                 acknowledgements=tuple(
                     (member, _text(file.to_bytes()))
                     for member, file in sorted(board.acknowledgements.items())
                 ),
             )
 
-        if old.card_of(index).body.kex_backup is not None and desk.get(kept.SPARE_GONE) is None:
-            if self.spare is None:
-                raise UsageError(
-                    "your card shows a spare token, which opens the old share as well: give it "
-                    "with --spare-token"
-                )
+        if self.spare is not None:
             with pin_source(self.spare.pin) as (pin, terminals):
-                _hire(order(self.spare.token, pin, spare=True), self.spare.token, terminals)
-            desk.keep(kept.SPARE_GONE, b"{}\n")
+                done = _hire(order(self.spare.token, pin, spare=True), self.spare.token, terminals)
+            keep_gone(desk, done)
+        if left := set(needed[1:]) - set(gone_keys(desk)):
+            raise UsageError(
+                "your old share opens on other tokens too, spares of yours: key "
+                + ", key ".join(map(key_fingerprint, sorted(left))),
+                hint="run this once for each of them: --spare-token; your own token comes last",
+            )
         result = self._order(order)
         desk.keep(kept.RECEIPT, canonical(_object(result, "receipt")) + b"\n")
 
@@ -220,11 +237,11 @@ def _deal_of(board: Board, dealer: int) -> Deal | SlimDeal:
     return board.deals.get(dealer) or board.slim[dealer]
 
 
-def _signed_payload(raw: bytes) -> bytes:
-    value = parse_object(raw, what="bindings", max_bytes=MAX_BYTES)
-    return SignedFile.parse(
-        value, "bindings", payload_type=PAYLOAD_TYPE, max_payload=MAX_PAYLOAD
-    ).payload
+def _payload_digest(statement: dict[str, Any]) -> bytes:
+    signed = SignedFile.parse(
+        statement, "bindings", payload_type=PAYLOAD_TYPE, max_payload=MAX_PAYLOAD
+    )
+    return hashlib.sha256(signed.payload).digest()
 
 
 def _previous(setting: Setting) -> str | None:

@@ -130,10 +130,11 @@ class Journal(JournalState):
         """
         if self.needs_history:
             raise JournalError(
-                "this share is recovered or of a later epoch, and its journal begins empty: it may "
-                "have signed before what it does not remember",
-                hint="restore the journal it had (`signer journal import BACKUP`), or take over "
-                "other holders' bindings (`signer journal import --bindings FILE…`)",
+                "this share is recovered or of a later epoch, and its journal lacks what was "
+                "signed before",
+                hint="after a reshare: `signer journal import --ceremony FOLDER`; else restore the "
+                "journal it had (`signer journal import BACKUP`), or take over other holders' "
+                "bindings (`signer journal import --bindings FILE…`)",
                 code="E_JOURNAL_EMPTY",
             )
 

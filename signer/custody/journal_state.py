@@ -242,13 +242,17 @@ class JournalState:
         self.needs_history = body.boolean("recovered") or self.epoch > 1
 
     def _epoch_seen(self, body: Fields, _: int) -> None:
-        """Go on with newer shares: bindings stay; amendments of the policy are counted anew."""
+        """Go on with newer shares: bindings stay; amendments of the policy are counted anew.
+
+        What the others were bound to has to be taken over: the new holders' quorums meet the old
+        ones' in nobody, maybe.
+        """
         epoch = body.integer("epoch", low=1, high=MAX_EPOCH)
         if epoch <= self.epoch:
             raise SchemaError(f"{body.what}: epoch {epoch} after epoch {self.epoch}")
         if (field := _optional(body, "certificate")) is not None:
             field.hex_bytes("certificate", 32)
-        self.epoch, self.policy = epoch, None
+        self.epoch, self.policy, self.needs_history = epoch, None, True
 
     def _policy_seen(self, body: Fields, _: int) -> None:
         number = body.integer("number", low=0, high=MAX_INTEGER)

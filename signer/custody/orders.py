@@ -179,10 +179,23 @@ def sign_amendment(
     return result.integer("index", low=1, high=MAX_HOLDERS), signature
 
 
-def state_bindings(token: TokenChoice, pin: SecretSource | None, journal: Path) -> dict[str, Any]:
-    """Return the token's signed statement of what the journal binds, as a JSON object."""
+def state_bindings(
+    token: TokenChoice,
+    pin: SecretSource | None,
+    journal: Path | None,
+    owner: tuple[bytes, int] | None = None,
+) -> dict[str, Any]:
+    """Return the token's signed statement of what the journal binds, as a JSON object.
+
+    Args:
+        token: the holder's.
+        pin: where its PIN is; None is the terminal.
+        journal: None: there never was one; then the statement says that nothing is bound.
+        owner: group id and share index that the journal must be of.
+    """
+    path = None if journal is None else str(journal.absolute())
     with pin_source(pin) as (pin, terminals):
-        job = StateBindings(token=token, pin=pin, journal=str(journal.absolute()))
+        job = StateBindings(token=token, pin=pin, journal=path, owner=owner)
         statement = _order(job, token, terminals).take("statement")
     return statement if isinstance(statement, dict) else {}
 

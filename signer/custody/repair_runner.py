@@ -13,11 +13,10 @@ from signer.ceremony import repair_steps as steps
 from signer.ceremony.acknowledgement import Acknowledgement
 from signer.ceremony.repair_board import RepairBoard, read_repair
 from signer.ceremony.repair_delta import DeltaFile
+from signer.ceremony.repair_replacement import statement_of
 from signer.ceremony.repair_roster import RepairSetting
-from signer.ceremony.repair_sigma import KIND as SIGMA
 from signer.ceremony.repair_sigma import SigmaBody, SigmaFile
 from signer.ceremony.repair_steps import RepairMemory, next_repair_step
-from signer.ceremony.statement import MAX_PAYLOAD
 from signer.ceremony.steps import ANSWER, Me, Step
 from signer.custody.ceremony_folder import REPAIRED, CeremonyFolder
 from signer.custody.ceremony_runner import Taken
@@ -25,14 +24,22 @@ from signer.custody.ceremony_state import ACKNOWLEDGEMENT, COMPLAINT, ENVELOPE, 
 from signer.custody.ceremony_state import file_name as name_of
 from signer.custody.custodian import module_environment
 from signer.custody.jobs import Job
-from signer.custody.jobs.repair import AddUpDeltas, FinishRepair, MakeDelta, OpenRepair
+from signer.custody.jobs.repair import (
+    AddUpDeltas,
+    FinishRepair,
+    MakeDelta,
+    OpenRepair,
+    ReplaceCard,
+)
 from signer.custody.jobs.sources import SecretSource, TokenChoice
 from signer.custody.orders import pin_source
+from signer.custody.repair_record import ReplacementRecord, another_refusal
 from signer.custody.worker_process import run_worker
 from signer.errors import CeremonyError, UsageError
+from signer.files import write_over
 from signer.strict import Fields, canonical, parse_object
 
-HELPED, ADDED_UP = "helped.json", "sigma.json"
+HELPED, ADDED_UP, REPLACED = "helped.json", "sigma.json", "replacement.json"
 _MAX_KEPT = 256 * 1024
 _PERSON_SECONDS = 300.0  # a person types a PIN meanwhile
 
@@ -49,6 +56,7 @@ class RepairRunner:
     envelope: bytes | None = None  # a helper's own share
     clock: Callable[[], int]
     worker: Callable[..., Fields] = field(default=run_worker)
+    first_failed: Callable[[str], bool] = field(default=lambda ceremony: False)  # asks a person
 
     def run(self) -> Taken:
         """Take the next step, if it is this one's.
@@ -66,6 +74,7 @@ class RepairRunner:
                     self.setting.roster.require_open(self.clock())
                 _TAKE[step.name](self, desk, me, step)
                 new += self._hand_on(desk, me)
+            self._forget_session(desk)
             new += self._result(desk)
             return Taken(step, self._look(desk, me), tuple(new))
 
@@ -96,6 +105,7 @@ class RepairRunner:
         if self.envelope is None:
             raise UsageError("a helper needs --envelope, the envelope of his own share")
         envelope = _text(self.envelope)
+        self._require_only()
         result = self._order(
             lambda token, pin: MakeDelta(
                 **self._place(token, pin), helper=_index(me.dealer), envelope=envelope
@@ -134,6 +144,42 @@ class RepairRunner:
         if not self._complained(desk, result):
             desk.keep(ACKNOWLEDGEMENT, str(result.take("acknowledgement")).encode())
 
+    def _replace(self, desk: CeremonyState, me: Me, _: Step) -> None:
+        first_failed, board = self._require_only(), self.board(desk)
+        if board.proof is None:
+            raise ValueError("a card is signed after the holder's proof only")
+        sigmas = [board.sigmas[int(h)][0] for h in self.setting.roster.helpers]
+        deltas, proof = _in_order(self.setting, board), _text(board.proof[0].to_bytes())
+        result = self._order(
+            lambda token, pin: ReplaceCard(
+                **self._place(token, pin),
+                helper=_index(me.dealer),
+                deltas=deltas,
+                sigmas=tuple(_text(file.to_bytes()) for file in sigmas),
+                proof=proof,
+            )
+        )
+        signed = canonical(_object(result, "replacement")) + b"\n"
+        self._record.keep(first_failed=first_failed)
+        desk.keep(REPLACED, signed)
+
+    @property
+    def _record(self) -> ReplacementRecord:
+        return ReplacementRecord.of(self.state, statement_of(self.setting))
+
+    def _require_only(self) -> bool:
+        """Refuse a second replacement with one number; tell whether a person gave up the first.
+
+        Raises:
+            CeremonyError: E_REPLACEMENT.
+        """
+        other = self._record.other()
+        if other is None:
+            return False
+        if not self.first_failed(other):
+            raise another_refusal(statement_of(self.setting).number)
+        return True
+
     def _answer(self, desk: CeremonyState, me: Me, step: Step) -> None:
         helped, helper = _helped(desk), _index(me.dealer)
         complaint = self.board(desk).signed_complaints[step.recipient, helper]
@@ -165,6 +211,13 @@ class RepairRunner:
             desk.keep(ENVELOPE, Acknowledgement.parse(file).envelope.to_bytes())
         added = [self.folder.add(name, data) for name, data in _outgoing(desk, me).items()]
         return [name for name in added if name is not None]
+
+    def _forget_session(self, desk: CeremonyState) -> None:
+        """Drop the sealed session seed: once the repair stands nobody can complain any more."""
+        if desk.get(HELPED) is None or not self.board(desk).settled:
+            return
+        if (helped := _helped(desk))["session"] is not None:
+            write_over(desk.path / HELPED, canonical({**helped, "session": None}) + b"\n")
 
     def _result(self, desk: CeremonyState) -> list[str]:
         """Write the group file with the new card where it is due and missing."""
@@ -204,14 +257,12 @@ def memory_of(desk: CeremonyState) -> RepairMemory:
     if desk.get(HELPED) is not None:
         delta = DeltaFile.parse(_helped(desk)["delta"].encode(), HELPED).digest
     if (raw := desk.get(ADDED_UP)) is not None:
-        payload = SigmaFile.parse(raw, ADDED_UP).signed.payload
-        fields = Fields(parse_object(payload, what=ADDED_UP, max_bytes=MAX_PAYLOAD), ADDED_UP)
-        fields.constant("type", SIGMA)
-        fields.constant("version", 1)
-        transcript = SigmaBody.take(fields).transcript
+        signed = SigmaFile.parse(raw, ADDED_UP).signed
+        transcript = SigmaBody.parse(signed.payload, ADDED_UP).transcript
     return RepairMemory(
         delta=delta,
         transcript=transcript,
+        replaced=desk.get(REPLACED) is not None,
         finished=desk.get(ACKNOWLEDGEMENT) is not None,
         complained=desk.get(COMPLAINT) is not None,
     )
@@ -225,7 +276,9 @@ def _outgoing(desk: CeremonyState, me: Me) -> Mapping[str, bytes]:
         return files
     if desk.get(HELPED) is not None:
         files[name_of("delta", index)] = _helped(desk)["delta"].encode()
-    for kind, kept in (("sigma", ADDED_UP), ("ack", ACKNOWLEDGEMENT)):
+    for kind, kept in (
+        ("sigma", ADDED_UP), ("ack", ACKNOWLEDGEMENT), ("replacement", REPLACED),
+    ):  # fmt: skip
         if (data := desk.get(kept)) is not None:
             files[name_of(kind, index)] = data
     if (data := desk.get(COMPLAINT)) is not None:
@@ -269,6 +322,7 @@ _TAKE: Mapping[str, Callable[[RepairRunner, CeremonyState, Me, Step], None]] = {
     steps.DELTA: RepairRunner._help,
     steps.SIGMA: RepairRunner._add_up,
     steps.FINISH: RepairRunner._finish,
+    steps.REPLACE: RepairRunner._replace,
     ANSWER: RepairRunner._answer,
 }
 _TIMED = (steps.DELTA, steps.SIGMA)

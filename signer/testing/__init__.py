@@ -1,1 +1,1 @@
-"""Ready pools on SoftHSM, for demo, tests and benchmarks. SoftHSM protects nothing."""
+"""Ready pools on SoftHSM: for demo, tests and benchmarks, and by a pytest plugin for our users."""

@@ -53,11 +53,12 @@ class Ceremony:
         """Return the holder's state folder."""
         return holder.folder / "ceremonies"
 
-    def join(self, holder: Holder, card: Path | None = None) -> None:
-        """Have one holder join."""
+    def join(self, holder: Holder, card: Path | None = None, group: Path | None = None) -> None:
+        """Have one holder join; `group` is the file he uses, if he has an old share."""
+        own = () if group is None else ("--group", group)
         self.pool.run("ceremony", "join", self.folder, "--state", self.state(holder),
                       "--card", card or self.card_of(holder), "--fingerprint", self.fingerprint,
-                      holder=holder)  # fmt: skip
+                      *own, holder=holder)  # fmt: skip
 
     def next(self, holder: Holder, *more: str | Path, expect: int | None = 0) -> dict[str, Any]:
         """Have one holder take his next step; return what he was told."""

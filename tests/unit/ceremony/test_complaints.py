@@ -18,7 +18,8 @@ from signer.sealing.transit import seal_in_transit
 from signer.secret import SecretBytes
 from signer.strict import canonical
 from signer.threshold.params import ShareIndex
-from tests.simulators.holders import NOW
+from tests.simulators.ceremony import Gathering
+from tests.simulators.holders import KEY, NOW
 from tests.unit.ceremony.honest import ORDER, dkg, dkg_files, refused
 
 GUILTY, MEMBER_2 = 1, 2
@@ -123,14 +124,15 @@ def test_openings_of_another_ciphertext() -> None:
     assert [v.code for v in late.verdicts] == ["E_OPENING_ABSENT"]
 
 
-@pytest.mark.case("C19", "a dealer who does not answer in time")
-def test_silence_is_guilt_once_time_is_over() -> None:
+@pytest.mark.case("C19", "a dealer who does not answer in time, or could not see the complaint")
+def test_silence_is_told_and_proves_nothing() -> None:
     for deal in (HONEST, OFF):
         waiting = board(deal, opened=False)
         assert not waiting.verdicts
         assert "his answer is waited for" in abort_words(waiting)
         (verdict,) = board(deal, opened=False, late=True).verdicts
-        assert (verdict.dealer_is_guilty, verdict.code) == (True, "E_OPENING_ABSENT")
+        assert (verdict.dealer_is_guilty, verdict.code) == (False, "E_OPENING_ABSENT")
+        assert "no file can say" in verdict.reason
 
 
 @pytest.mark.case("C19", "a complaint of another deal than the one that is there")
@@ -231,3 +233,23 @@ def test_nobody_agrees_twice() -> None:
     error = refused("E_TRANSCRIPT", "other deals", next_step, found, me, agreed, None)
     assert "never agree twice" in error.hint
     assert (MEMBER, 2) in dkg().board(files).missing_agreements
+
+
+@pytest.mark.case("C18", "complaint in a split or a reshare: a point of what lives on is not shown")
+@pytest.mark.parametrize("kind", ["split", "reshare"])
+def test_nothing_is_opened_where_the_secret_lives_on(kind: str) -> None:
+    gathering = Gathering.split(KEY, 2, 3) if kind == "split" else dkg().reshare(2)
+    dealer = gathering.setting.roster.dealers[0]
+    files = {f"deal-{d:02}.json": gathering.deal(d).to_bytes() for d in gathering.dealers}
+    for d in gathering.dealers if kind == "reshare" else ():
+        files[f"bindings-{d:02}.json"] = file_of(gathering.bindings(d))
+    complaint = gathering.complaint(MEMBER_2, dealer, "E_DEAL_SHARE", gathering.deal(dealer))
+    files[f"complaint-02-against-{dealer:02}.json"] = file_of(complaint)
+    found = gathering.board(files)
+    memory = Memory(deal=gathering.deal(dealer).digest)
+    step = next_step(found, Me(None, dealer), memory, None)
+    assert step.name == ABORTED
+    assert "nothing is opened" in step.words
+    files[f"opening-{dealer:02}-for-02.json"] = file_of(gathering.opening(dealer, MEMBER_2))
+    (verdict,) = gathering.board(files).verdicts
+    assert (verdict.dealer_is_guilty, verdict.code) == (False, "E_DEAL_SHARE")

@@ -208,7 +208,7 @@ def test_deals_that_add_up_to_infinity(place: int) -> None:
     first = bytes(one.commitments[place])
     points[place] = PublicKey(bytes([first[0] ^ 0x20]) + first[1:])  # its negative
     refused(
-        "E_CEREMONY", "no key", outcome_of, setting, [one, replace(two, commitments=tuple(points))]
+        "E_NO_KEY", "no key", outcome_of, setting, [one, replace(two, commitments=tuple(points))]
     )
 
 

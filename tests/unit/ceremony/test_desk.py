@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
+from signer.bls.encoding import PublicKey
+from signer.bls.points import g1_sum
 from signer.ceremony.bundle import Bundle
 from signer.ceremony.certificate import Certificate
 from signer.ceremony.complaint import COMPLAINT_TYPE, Complaint
-from signer.ceremony.deal import Deal
-from signer.ceremony.steps import ACTIVATE
+from signer.ceremony.deal import Deal, DealBody, ProofText
+from signer.ceremony.dealing import make_deal
+from signer.ceremony.steps import ABORTED, ACTIVATE, AGREE
 from signer.custody.ceremony_folder import CeremonyFolder
 from signer.custody.ceremony_state import CeremonyState
 from signer.custody.jobs.ceremony import MakeDeal, OpenDeal
@@ -22,7 +25,9 @@ from signer.custody.worker import dealing
 from signer.errors import EngineError, SignerError
 from signer.hsm.profile import load_profile
 from signer.strict import Fields, canonical
+from signer.threshold.dealing import Dealing
 from signer.threshold.params import ShareIndex
+from signer.threshold.possession import prove
 from tests.simulators.ceremony import Gathering
 from tests.simulators.ceremony_desk import Room
 from tests.simulators.holders import NOW
@@ -46,6 +51,10 @@ def rounds(room: Room, count: int) -> None:
 def dealt(room: Room, member: int) -> dict[str, Any]:
     value: dict[str, Any] = json.loads((room.desk(member) / "dealt.json").read_bytes())
     return value
+
+
+def shown_deal(room: Room, member: int) -> Deal:
+    return Deal.parse((room.usb / f"deal-0{member}.json").read_bytes())
 
 
 def opening(room: Room, dealer: int, recipient: int) -> OpenDeal:
@@ -242,3 +251,43 @@ def test_a_stuck_machine_deals_nothing(room: Room, monkeypatch: pytest.MonkeyPat
                 room.work(order)
 
     assert room.next(1).step.name == "deal"
+
+
+@pytest.mark.case("C7", "who deals last cancels the others' top commitments: he is found out")
+def test_whoever_makes_the_sum_no_key_is_named(room: Room) -> None:
+    for member in (1, 2):
+        room.next(member)
+    setting = room.gathering.setting
+    others = [DealBody.parse(shown_deal(room, member).signed.payload, "deal") for member in (1, 2)]
+    top = g1_sum([PublicKey(body.commitments[-1]).affine for body in others])
+    assert top is not None
+    negated = bytearray(PublicKey.from_affine(top))
+    negated[0] ^= 0x20
+    with room.gathering.session(3) as seed:
+        body, ciphertexts = make_deal(setting, 3, seed, NOW)
+        with Dealing.derive(seed, setting.roster.id, setting.roster.threshold.t) as dealing:
+            commitments = (*dealing.commitments[:-1], PublicKey(bytes(negated)))
+            dealing.commitments = commitments
+            proof = prove(dealing, seed, setting.proof_context(3))
+    data = replace(
+        body, commitments=tuple(map(bytes, commitments)), proof=ProofText(bytes(proof.r), proof.z)
+    )
+    deal = room.gathering.signed_deal(3, data, ciphertexts)
+    (room.usb / "deal-03.json").write_bytes(deal.to_bytes())
+    taken = room.next(1)
+    assert (taken.step.name, taken.after.name) == (AGREE, ABORTED)
+    assert taken.new == ("complaint-01-against-03.json",)
+    assert "dealer 3" in taken.after.words
+
+
+@pytest.mark.case("C17", "own deal in a bundle, of which the state folder knows nothing")
+def test_a_bundle_shows_ones_own_deal_too(room: Room) -> None:
+    rounds(room, 1)
+    setting = room.gathering.setting
+    deals = {member: shown_deal(room, member) for member in EVERYBODY}
+    bundle = Bundle.of(setting.roster, ShareIndex(3), deals, {})
+    for member in EVERYBODY:
+        (room.usb / f"deal-0{member}.json").unlink()
+    (room.usb / "bundle-03.json").write_bytes(bundle.to_bytes())
+    (room.desk(3) / "dealt.json").unlink()
+    refused("E_CEREMONY_STATE", "knows nothing of it", room.next, 3)

@@ -1,3 +1,4 @@
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -7,23 +8,39 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from signer.bls.encoding import PublicKey
+from signer.bls.points import g1_sum
+from signer.bls.scalar import GROUP_ORDER, SecretScalar
+from signer.bls.scheme import public_key
+from signer.ceremony.deal import leaves_of
 from signer.ceremony.repair_board import repair_abort_words
-from signer.ceremony.repair_delta import check_delta
+from signer.ceremony.repair_delta import DeltaFile, check_delta, delta_info
 from signer.ceremony.repair_minutes import repair_minutes
 from signer.ceremony.repair_roster import RepairRoster, RepairSetting
+from signer.ceremony.repair_sigma import PAYLOAD_TYPE as SIGMA_TYPE
+from signer.ceremony.repair_sigma import SigmaFile
 from signer.ceremony.repair_steps import RepairMemory, next_repair_step
+from signer.ceremony.repairing import _open_delta
+from signer.ceremony.statement import MAX_MOMENT
 from signer.ceremony.steps import Me
 from signer.errors import CeremonyError, DealError, SchemaError, SignerError
 from signer.messages.group_file import GroupFile
+from signer.sealing import merkle
 from signer.sealing.hpke import Sealed
+from signer.sealing.transit import seal_in_transit
+from signer.secret import SecretBytes
 from signer.strict import canonical
+from signer.threshold.lagrange import lagrange_at
 from signer.threshold.params import ShareIndex
 from tests.simulators.ceremony import Person
-from tests.simulators.holders import NOW, make_card
+from tests.simulators.holders import NOW, make_card, seeded
 from tests.simulators.repair import Repair, pool_of
 
+FIELD = int("1a0111ea397fe69a4b1ba7b6434bacd764774b84f38512bf6730d2a0f6b0f6241eabfffeb153ffffb9fe"
+            "ffffffffaaab", 16)  # fmt: skip
 HONEST = Repair.of()
 FILES = HONEST.files()
+SUMS = {name: raw for name, raw in FILES.items() if name.startswith(("delta", "sigma"))}
+PROVED = SUMS | {"ack-02.json": FILES["ack-02.json"]}
 
 
 def repair(**changes: Any) -> Repair:
@@ -45,9 +62,6 @@ def forged(sigma: bool = False) -> Repair:
         _, theirs = again.body(3)
         assert other.commitments != body.commitments
         sealed = (*sealed[:2], theirs[2])
-    from signer.ceremony.deal import leaves_of
-    from signer.sealing import merkle
-
     root = merkle.root(leaves_of(sealed))
     wrong.made[3] = HONEST.delta(3, ciphertexts=sealed, ciphertexts_root=root)
     return wrong
@@ -249,7 +263,7 @@ def test_what_is_not_his_is_no_proof_against_him() -> None:
 @pytest.mark.case("X665", "a helper signs two sets of deltas")
 def test_two_sets_of_deltas_are_found_out() -> None:
     second = HONEST.delta(1, moment=NOW + 1).to_bytes()
-    board = HONEST.board(FILES | {"delta-01-b.json": second})
+    board = HONEST.board(SUMS | {"delta-01-b.json": second})
     assert board.faults[1].code == "E_REPAIR_EQUIVOCATION"
     assert board.repaired is None
 
@@ -270,7 +284,9 @@ def test_a_bad_delta_names_its_helper() -> None:
     assert "his answer is waited for" in repair_abort_words(board)
     step = next_repair_step(board, Me(None, 3), RepairMemory(delta=bad.delta(3).digest))
     assert (step.name, step.recipient) == ("answer", 4)
-    assert [v.dealer for v in bad.board(raw, late=True).verdicts if v.dealer_is_guilty] == [3]
+    (verdict,) = bad.board(raw, late=True).verdicts
+    assert not verdict.dealer_is_guilty  # perhaps he never saw it
+    assert "did not answer" in verdict.reason
     raw["opening-03-for-04.json"] = bad.opening(3, 4)
     (verdict,) = bad.board(raw).verdicts
     assert (verdict.dealer, verdict.member, verdict.dealer_is_guilty) == (3, 4, True)
@@ -280,14 +296,7 @@ def test_a_bad_delta_names_its_helper() -> None:
 def test_a_delta_off_its_commitment_names_its_helper() -> None:
     body, sealed = HONEST.body(3)
     points = (body.commitments[1], body.commitments[0], body.commitments[2])
-    import hashlib
-
-    from signer.ceremony.deal import leaves_of
-    from signer.ceremony.repair_delta import delta_info
     from signer.ceremony.repairing import ephemeral_seed
-    from signer.sealing import merkle
-    from signer.sealing.transit import seal_in_transit
-    from signer.secret import SecretBytes
 
     data = hashlib.sha256(b"".join(points)).digest()
     ceremony = HONEST.setting.roster.id
@@ -345,7 +354,7 @@ def test_a_bad_sum_names_its_helper() -> None:
     setting, deltas = HONEST.setting, HONEST.checked()
     honest = {helper: HONEST.sigma(helper) for helper in HONEST.helpers}
     liar = repair(seed=9)  # what he seals is of other deltas; he says it is of these
-    body = liar.sigma(3).check(setting, 3, liar.transcript)
+    body = liar.sigma(3).check(setting, 3, liar.checked())
     lie = HONEST.sigma(3, sealed=body.sealed)
     with pytest.raises(DealError) as caught:
         HONEST.repaired(honest | {3: lie})
@@ -367,7 +376,7 @@ def test_a_bad_sum_names_its_helper() -> None:
         HONEST.repaired(honest | {3: wrong})
     assert (caught.value.dealer, caught.value.code) == (3, "E_REPAIR_SIGMA")
     assert len(deltas) == 3
-    raw = {name: data for name, data in FILES.items() if not name.startswith("ack")}
+    raw = dict(SUMS)
     raw |= {"sigma-03.json": wrong.to_bytes(), "complaint-02-against-03.json":
             HONEST.complaint(2, 3, "E_REPAIR_SIGMA", wrong.digest)}  # fmt: skip
     assert HONEST.board(raw).aborted
@@ -384,7 +393,7 @@ def test_a_bad_sum_names_its_helper() -> None:
     "X683", "a helper is asked to open his sum, or does: t - 1 others learn his share"
 )
 def test_a_sum_is_never_opened() -> None:
-    raw = {name: data for name, data in FILES.items() if not name.startswith("ack")}
+    raw = dict(SUMS)
     raw["complaint-02-against-03.json"] = HONEST.complaint(
         2, 3, "E_REPAIR_SIGMA", HONEST.sigma(3).digest
     )
@@ -395,30 +404,221 @@ def test_a_sum_is_never_opened() -> None:
     assert "never opened" in board.problems[0].message
 
 
-@pytest.mark.case("X668", "a sum over other deltas; a statement for another card")
+@pytest.mark.case("X668", "a sum over other deltas, two sums of one helper")
 def test_a_second_file_of_another_repair_stops_it() -> None:
-    from signer.ceremony.repair_sigma import statement_of
-
-    other = HONEST.sigma(3, transcript=b"\1" * 32)
+    digests = tuple(HONEST.delta(helper).digest for helper in HONEST.helpers)
+    other = HONEST.sigma(3, deltas=(digests[0], digests[1], b"\1" * 32))
     board = HONEST.board(FILES | {"sigma-03.json": other.to_bytes()})
     assert board.stop is not None
     assert board.stop.code == "E_TRANSCRIPT"
-    for changes in ({"card": b"\1" * 32}, {"index": 3}, {"number": 2}, {"amendments": 1}):
-        said = replace(statement_of(HONEST.setting), **changes)
-        board = HONEST.board(FILES | {"sigma-03.json": HONEST.sigma(3, statement=said).to_bytes()})
-        assert board.repaired is None
-        assert board.stop is not None
+    assert "helper 3 (holder 3) has seen other deltas than these, of helper 4" in board.stop.message
+    for wrong in (digests[:2], (*digests, digests[0]), digests[::-1]):
+        raw = HONEST.sigma(3, deltas=wrong).to_bytes()
+        assert HONEST.board(FILES | {"sigma-03.json": raw}).stop is not None
     second = HONEST.sigma(3, moment=NOW + 1)
-    board = HONEST.board(FILES | {"sigma-03-b.json": second.to_bytes()})
+    board = HONEST.board(SUMS | {"sigma-03-b.json": second.to_bytes()})
     assert board.stop is not None
     assert board.stop.code == "E_REPAIR_EQUIVOCATION"
+
+
+@pytest.mark.case("X770", "after all sums and the proof: complaints, a second file of each kind")
+def test_a_repair_that_succeeded_stands_whatever_else_lies_there() -> None:
+    done = HONEST.board(FILES).repaired
+    assert done is not None
+    bad = HONEST.delta(4, commitments=HONEST.body(4)[0].commitments[::-1][1:])
+    sigma = HONEST.sigma(3)
+    late = {
+        "complaint-01-against-03.json": HONEST.complaint(
+            1, 3, "E_REPAIR_DELTA", HONEST.delta(3).digest),
+        "complaint-02-against-03.json": HONEST.complaint(2, 3, "E_REPAIR_SIGMA", sigma.digest),
+        "delta-04-a.json": HONEST.delta(4, moment=NOW + 5).to_bytes(),
+        "delta-01.json-": b"{}",
+        "delta-01-b.json": bad.to_bytes(),
+        "delta-04-b.json": bad.to_bytes(),
+        "delta-77.json": b"{}",
+        "sigma-04-a.json": HONEST.sigma(4, moment=NOW + 5).to_bytes(),
+        "sigma-03-b.json": HONEST.sigma(3, deltas=(bytes(32),) * 3).to_bytes(),
+        "ack-02-b.json": HONEST.acknowledgement(certificate=bytes(32)).to_bytes(),
+        "replacement-01-b.json": canonical(HONEST.replacement(1, index=3).to_json()),
+        "opening-03-for-01.json": HONEST.opening(3, 1),
+    }  # fmt: skip
+    chosen = [{name: raw} for name, raw in late.items()]
+    for more in (*chosen, late):
+        for is_late in (False, True):
+            board = HONEST.board(FILES | more, late=is_late)
+            assert (board.aborted, board.faults, board.verdicts) == (False, {}, [])
+            assert board.repaired == done
+            known = {name for name in more if name.endswith(".json")}
+            assert {problem.file for problem in board.problems} == known
+            added = RepairMemory(delta=HONEST.delta(3).digest, transcript=HONEST.transcript)
+            assert next_repair_step(board, Me(None, 3), added).name == "replace"
+            assert next_repair_step(
+                board, Me(None, 3), replace(added, replaced=True)
+            ).name == "done"  # fmt: skip
+            assert "After that every helper has signed the new card." in repair_minutes(board)
+    exchanged = FILES | {"delta-04.json": late["delta-04-a.json"],
+                         "delta-04-a.json": FILES["delta-04.json"]}  # fmt: skip
+    assert HONEST.board(exchanged).repaired == done
+    # Before the proof the same files end it, and name who made them.
+    assert HONEST.board(SUMS | {"delta-04-a.json": late["delta-04-a.json"]}).faults[4]
+
+
+@pytest.mark.case("X771", "a complaint by a helper who has added up what he was sent")
+def test_who_has_added_up_complains_no_more() -> None:
+    name = "complaint-01-against-03.json"
+    complaint = HONEST.complaint(1, 3, "E_REPAIR_DELTA", HONEST.delta(3).digest)
+    board = HONEST.board(SUMS | {name: complaint})
+    assert not board.aborted
+    assert [(p.file, p.code) for p in board.problems] == [(name, "E_COMPLAINT")]
+    memory = RepairMemory(delta=HONEST.delta(3).digest, transcript=HONEST.transcript)
+    assert next_repair_step(board, Me(None, 3), memory).name == "wait"  # and not "answer"
+    some = {at: raw for at, raw in SUMS.items() if at != "sigma-01.json"}
+    assert HONEST.board(some | {name: complaint}).aborted
+
+
+def zeroed(bad: int = 3) -> Repair:
+    """Return a repair whose helper `bad` chose his delta for himself so that his sum is zero."""
+    wrong = repair(made={})
+    setting, order = wrong.setting, GROUP_ORDER
+    got = 0
+    for sender in wrong.helpers:
+        if sender != bad:
+            with (
+                _open_delta(setting, wrong.checked()[sender], ShareIndex(bad), wrong.unsealer(bad))
+                as scalar, scalar.to_big_endian() as plain
+            ):  # fmt: skip
+                got += int.from_bytes(plain.expose())
+    at = wrong.helpers.index(bad)
+    weight = lagrange_at(setting.roster.helpers, setting.roster.lost).modulo(order)[at]
+    term = weight * int.from_bytes(wrong.shares[bad]) % order
+    first, last = [helper for helper in wrong.helpers if helper != bad]
+    deltas = {bad: -got % order, first: 12345, last: (term + got - 12345) % order}
+    wrong.made[bad] = committed(wrong, bad, deltas)
+    return wrong
+
+
+def committed(made: Repair, helper: int, deltas: dict[int, int]) -> DeltaFile:
+    """Return the file of deltas that are test numbers."""
+    points = []
+    for recipient in made.helpers:
+        with SecretScalar.from_big_endian(bytearray(deltas[recipient].to_bytes(32))) as scalar:
+            points.append(bytes(public_key(scalar)))
+    return sealed_to(made, helper, tuple(points), deltas)
+
+
+def sealed_to(
+    made: Repair, helper: int, points: tuple[bytes, ...], deltas: dict[int, int]
+) -> DeltaFile:
+    data, sealed, setting = hashlib.sha256(b"".join(points)).digest(), [], made.setting
+    for recipient in made.helpers:
+        kex, info = setting.card_of(recipient).body.kex, delta_info(
+            setting.roster.id, helper, recipient
+        )  # fmt: skip
+        with (
+            SecretBytes(deltas[recipient].to_bytes(32)) as plain,
+            SecretBytes(seeded(99 + recipient)(32)) as ephemeral,
+        ):
+            sealed.append(seal_in_transit(kex, plain, info, data, ephemeral))
+    return made.delta(helper, commitments=points, ciphertexts=tuple(sealed),
+                      ciphertexts_root=merkle.root(leaves_of(sealed)))  # fmt: skip
+
+
+@pytest.mark.case("X772", "a helper chooses his own delta so that his sum is zero, and signs a sum")
+def test_a_sum_of_zero_ends_the_repair_and_names_who_signed_it() -> None:
+    bad = zeroed()
+    deltas = {f"delta-{h:02}.json": bad.delta(h).to_bytes() for h in bad.helpers}
+    board = bad.board(deltas)
+    assert board.zero == (3,)
+    assert board.stop is not None
+    assert board.stop.code == "E_REPAIR_ZERO"
+    assert "the deltas for helper 3 (holder 3) add up to zero" in repair_abort_words(board)
+    helped = RepairMemory(delta=bad.delta(1).digest)
+    assert next_repair_step(board, Me(None, 1), helped).name == "sigma"  # to check what he got
+    assert next_repair_step(board, Me(ShareIndex(2), None), RepairMemory()).name == "aborted"
+    assert next_repair_step(bad.board(deltas, late=True), Me(None, 1), helped).name == "aborted"
+    with pytest.raises(CeremonyError) as caught:
+        bad.sigma(3)
+    assert caught.value.code == "E_REPAIR_ZERO"
+    sums = deltas | {f"sigma-{h:02}.json": bad.sigma(h).to_bytes() for h in (1, 4)}
+    board = bad.board(sums)
+    assert not board.verdicts
+    added = replace(helped, transcript=bad.transcript)
+    assert next_repair_step(board, Me(None, 1), added).name == "aborted"
+    lie = SigmaFile(
+        bad.people[3].sign(
+            SIGMA_TYPE, replace(HONEST.sigma(3).opened(HONEST.setting, 3),
+                                deltas=bad.sigma(1).opened(bad.setting, 1).deltas).to_payload(),
+        )
+    )  # fmt: skip
+    board = bad.board(sums | {"sigma-03.json": lie.to_bytes()})
+    (verdict,) = board.verdicts
+    assert (verdict.dealer, verdict.dealer_is_guilty, verdict.code) == (3, True, "E_REPAIR_ZERO")
+
+
+@pytest.mark.case("X773", "a helper makes an honest one's sum zero, with what he does not know")
+def test_an_honest_helper_whose_sum_is_zero_complains_of_who_made_it_so() -> None:
+    made = repair(made={})
+    columns = [check_delta(made.delta(h), made.setting, h).commitments for h in (1, 3)]
+    row = [bytes(point) for point in made.checked()[4].commitments]
+    minus = g1_sum([column[0].affine for column in columns])
+    assert minus is not None
+    (target,) = map(PublicKey, negated((bytes(PublicKey.from_affine(minus)),)))
+    shift = g1_sum([PublicKey(row[0]).affine, PublicKey(row[1]).affine, minus])
+    assert shift is not None
+    points = (bytes(target), bytes(PublicKey.from_affine(shift)), row[2])
+    made.made[4] = sealed_to(made, 4, points, {1: 5, 3: 6, 4: 7})
+    raw = {f"delta-{h:02}.json": made.delta(h).to_bytes() for h in made.helpers}
+    board = made.board(raw)
+    assert board.zero == (1,)
+    assert next_repair_step(
+        board, Me(None, 1), RepairMemory(delta=made.delta(1).digest)
+    ).name == "sigma"  # fmt: skip
+    with pytest.raises(DealError) as caught:
+        made.sigma(1)
+    assert (caught.value.dealer, caught.value.code) == (4, "E_REPAIR_DELTA")
+    raw["complaint-01-against-04.json"] = made.complaint(
+        1, 4, "E_REPAIR_DELTA", made.delta(4).digest
+    )
+    board = made.board(raw)
+    asked = next_repair_step(board, Me(None, 4), RepairMemory(delta=made.delta(4).digest))
+    assert asked.name == "answer"
+
+
+@pytest.mark.case(
+    "X774", "a card signed before its holder's proof; a signature of another repair's"
+)
+def test_the_new_card_is_signed_after_the_proof_only() -> None:
+    assert HONEST.board(PROVED).repaired is None
+    signed = {name: raw for name, raw in FILES.items() if name.startswith("replacement")}
+    board = HONEST.board(SUMS | signed)
+    assert {problem.code for problem in board.problems} == {"E_EARLY"}
+    assert board.replacements == {}
+    for changes in ({"card": b"\1" * 32}, {"index": 3}, {"number": 2}, {"amendments": 1},
+                    {"ceremony": b"\1" * 32}):  # fmt: skip
+        raw = canonical(HONEST.replacement(3, **changes).to_json())
+        board = HONEST.board(FILES | {"replacement-03.json": raw})
+        assert board.missing_replacements == (3,)
+        assert board.repaired is None
+        assert not board.aborted
+        assert "another repair" in board.problems[0].message
+    board = HONEST.board(FILES | {"replacement-03.json": FILES["replacement-01.json"]})
+    assert [problem.code for problem in board.problems] == ["E_SIGNATURE"]
+
+
+def test_dates_up_to_the_last_one_can_be_written() -> None:
+    end = Repair.of(not_before=MAX_MOMENT - 86400, expires=MAX_MOMENT)
+    board = end.board({"delta-01.json": end.delta(1, moment=MAX_MOMENT).to_bytes()})
+    assert 1 in board.deltas
+    assert "9999-12-31 23:59:59" in repair_minutes(board)
+    with pytest.raises(SchemaError):
+        RepairRoster.parse(replace(end.setting.roster, expires=MAX_MOMENT + 1).to_bytes())
 
 
 @pytest.mark.case(
     "X669", "the returning holder's proof with another share, not recovered, of others"
 )
 def test_a_proof_that_proves_nothing() -> None:
-    base = {name: raw for name, raw in FILES.items() if not name.startswith("ack")}
+    base = dict(SUMS)
     wrong = [
         (HONEST.acknowledgement(share=HONEST.shares[1]), "E_SHARE_PROOF"),
         (HONEST.acknowledgement(recovered=False), "E_CEREMONY"),
@@ -442,7 +642,7 @@ def test_a_file_ahead_of_the_others_waits() -> None:
 
 def test_steps_of_a_helper_and_of_the_returning_holder() -> None:
     deltas = {name: raw for name, raw in FILES.items() if name.startswith("delta")}
-    sigmas = deltas | {name: raw for name, raw in FILES.items() if name.startswith("sigma")}
+    sigmas = SUMS
     helper, holder, none = Me(None, 1), Me(ShareIndex(2), None), RepairMemory()
     digest, transcript = HONEST.delta(1).digest, HONEST.transcript
 
@@ -461,7 +661,12 @@ def test_steps_of_a_helper_and_of_the_returning_holder() -> None:
     assert step(deltas, holder, none) == "wait"
     assert step(sigmas, holder, none) == "finish"
     assert step(sigmas, helper, added) == "wait"
-    assert step(FILES, helper, added) == "done"
+    signed = replace(added, replaced=True)
+    assert step(PROVED, helper, added) == "replace"
+    assert step(PROVED, helper, added, late=True) == "replace"
+    assert step(PROVED, helper, signed) == "wait"
+    assert step(PROVED, holder, RepairMemory(finished=True)) == "wait"
+    assert step(FILES, helper, signed) == "done"
     assert step(FILES, holder, RepairMemory(finished=True)) == "done"
     complained = RepairMemory(delta=digest, complained=True)
     assert step(deltas, helper, complained) == "wait"
@@ -476,6 +681,9 @@ def test_the_folder_and_the_desk_contradict_each_other() -> None:
         (RepairMemory(delta=b"\1" * 32), "E_REPAIR_CHANGED"),
         (RepairMemory(delta=HONEST.delta(1).digest, transcript=b"\1" * 32), "E_TRANSCRIPT"),
     ]
+    with pytest.raises(CeremonyError) as caught:
+        next_repair_step(HONEST.board(SUMS), me, RepairMemory(delta=HONEST.delta(1).digest))
+    assert caught.value.code == "E_CEREMONY_STATE"
     for memory, code in cases:
         with pytest.raises(CeremonyError) as caught:
             next_repair_step(board, me, memory)
@@ -504,9 +712,9 @@ def test_files_are_read_strictly() -> None:
 
 def test_two_sums_are_never_sealed_with_one_key() -> None:
     """The second transcript of a helper would otherwise reuse key and nonce."""
-    first = HONEST.sigma(1).check(HONEST.setting, 1, HONEST.transcript)
+    first = HONEST.sigma(1).check(HONEST.setting, 1, HONEST.checked())
     other = repair(made={3: HONEST.delta(3, moment=NOW + 1)})
-    second = other.sigma(1).check(HONEST.setting, 1, other.transcript)
+    second = other.sigma(1).check(HONEST.setting, 1, other.checked())
     assert first.sealed.enc != second.sealed.enc
 
 

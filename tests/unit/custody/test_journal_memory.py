@@ -283,17 +283,19 @@ def test_a_share_without_its_history_does_not_sign(
         journal.intent(DIGEST, [Change(1, ADDRESS)], 0)
 
 
+@pytest.mark.case("X780", "share of a later epoch: the journal lacks what others were bound to")
 def test_a_journal_of_the_first_epoch_goes_on_in_the_next(path: Path) -> None:
     with opened(path) as journal:
         journal.require_policy(3, b"\3" * 32)
         journal.intent(DIGEST, [Change(1, ADDRESS)], 0)
         assert journal.epoch == 1
     with opened(path, pool=LATER, recovered=True) as journal:
-        assert not journal.needs_history
         assert (journal.epoch, journal.sequence) == (2, 4)
         assert journal.address_of(1) == ADDRESS
-        with pytest.raises(JournalError, match="bound to another"):
-            journal.intent(DIGEST, [Change(1, OTHER)], 0)
+        with pytest.raises(JournalError) as refused:
+            journal.intent(DIGEST, [Change(1, ADDRESS)], 0)
+        assert code(refused) == "E_JOURNAL_EMPTY"
+        assert "import --ceremony" in refused.value.hint
         assert journal.policy is None  # a new epoch counts its amendments anew
         journal.require_policy(0, b"\4" * 32)
     assert (
@@ -303,6 +305,10 @@ def test_a_journal_of_the_first_epoch_goes_on_in_the_next(path: Path) -> None:
     with opened(path, pool=LATER) as journal:
         assert (journal.epoch, journal.sequence) == (2, 5)
         assert journal.policy == (0, b"\4" * 32)
+        journal.imported([Change(2, OTHER)], None, {2: bytes(32)})
+        with pytest.raises(JournalError, match="bound to another"):
+            journal.intent(DIGEST, [Change(1, OTHER)], 0)
+        journal.intent(DIGEST, [Change(1, ADDRESS)], 0)
 
 
 @pytest.mark.case("X623", "journal of a later epoch opened for the shares of an earlier one")

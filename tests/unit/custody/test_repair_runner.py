@@ -10,13 +10,21 @@ import pytest
 
 from signer.ceremony.acknowledgement import Acknowledgement
 from signer.ceremony.repair_delta import DeltaFile
+from signer.ceremony.repair_replacement import statement_of
 from signer.ceremony.repair_roster import RepairRoster, RepairSetting
 from signer.ceremony.steps import Me
 from signer.custody.ceremony_folder import CeremonyFolder
 from signer.custody.ceremony_state import CeremonyState
 from signer.custody.jobs import Job, open_order, order_bytes
-from signer.custody.jobs.repair import AddUpDeltas, FinishRepair, MakeDelta, OpenRepair
+from signer.custody.jobs.repair import (
+    AddUpDeltas,
+    FinishRepair,
+    MakeDelta,
+    OpenRepair,
+    ReplaceCard,
+)
 from signer.custody.jobs.sources import SecretSource, TokenChoice
+from signer.custody.repair_record import ReplacementRecord
 from signer.custody.repair_runner import RepairRunner
 from signer.errors import CeremonyError, DealError, OutputError, SignerError
 from signer.hsm.profile import load_profile
@@ -40,6 +48,7 @@ class Desks:
     clock: Callable[[], int] = lambda: NOW
     orders: list[str] = field(default_factory=list)
     moments: Any = field(default_factory=lambda: itertools.count(NOW))
+    first_failed: Callable[[str], bool] = lambda ceremony: False
 
     @classmethod
     def at(cls, place: Path, repair: Repair = HONEST) -> "Desks":
@@ -57,16 +66,15 @@ class Desks:
             folder=self.folder, setting=self.repair.setting, state=self.states / str(index),
             token=TokenChoice(profile=load_profile("softhsm2"), label="x"),
             pin=SecretSource(file="/pin"), envelope=b"{}", clock=self.clock,
-            worker=lambda job, **_: self.work(job, index),
+            worker=lambda job, **_: self.work(job, index), first_failed=self.first_failed,
         )  # fmt: skip
 
     def work(self, job: Job, index: int) -> Fields:
         """Do an order as a worker does, after it was written and read again."""
         kind, fields = open_order(order_bytes(job))
         self.orders.append(f"{kind} {index}")
-        job = {j.kind: j for j in (MakeDelta, AddUpDeltas, FinishRepair, OpenRepair)}[kind].parse(
-            fields
-        )
+        jobs = (MakeDelta, AddUpDeltas, FinishRepair, OpenRepair, ReplaceCard)
+        job = {j.kind: j for j in jobs}[kind].parse(fields)
         value = self._done(job, index, next(self.moments))
         return Fields(value, "result")
 
@@ -78,6 +86,9 @@ class Desks:
         if isinstance(job, OpenRepair):
             raw = repair.opening(index, job.recipient)
             return {"opening": parse_object(raw, what="opening", max_bytes=9999)}
+        if isinstance(job, ReplaceCard):
+            assert Acknowledgement.parse(job.proof.encode())
+            return {"replacement": repair.replacement(index).to_json()}
         deltas = [DeltaFile.parse(text.encode()) for text in getattr(job, "deltas", ())]
         seen = replace(repair, made=dict(zip(repair.helpers, deltas, strict=True)))
         try:
@@ -94,8 +105,8 @@ class Desks:
     def names(self) -> set[str]:
         return {path.name for path in self.folder.path.iterdir()}
 
-    def run(self) -> None:
-        for _ in range(3):
+    def run(self, rounds: int = 4) -> None:
+        for _ in range(rounds):
             for index in (*self.repair.helpers, self.repair.lost):
                 self.runner(index).run()
 
@@ -110,6 +121,7 @@ def test_a_repair_from_beginning_to_end(tmp_path: Path) -> None:
     assert desks.orders == [
         "make_delta 1", "make_delta 3", "make_delta 4",
         "add_up_deltas 1", "add_up_deltas 3", "add_up_deltas 4", "finish_repair 2",
+        "replace_card 1", "replace_card 3", "replace_card 4",
     ]  # fmt: skip
     group = GroupFile.parse((desks.folder.path / "group-repaired.json").read_bytes())
     assert group.card_of(2) == HONEST.setting.roster.card
@@ -123,7 +135,7 @@ def test_a_repair_from_beginning_to_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.case("X679", "a repair cut off before, while and after each file is written")
-@pytest.mark.parametrize("at", range(12))
+@pytest.mark.parametrize("at", range(21))
 def test_a_repair_that_was_cut_off_goes_on_with_the_same_bytes(
     at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,7 +157,7 @@ def test_a_repair_that_was_cut_off_goes_on_with_the_same_bytes(
     monkeypatch.setattr(CeremonyState, "keep", cut_off(keep))
     monkeypatch.setattr(CeremonyFolder, "add", cut_off(add))
     seen: dict[str, bytes] = {}
-    for _ in range(8):
+    for _ in range(9):
         for index in (1, 3, 4, 2):
             try:
                 desks.runner(index).run()
@@ -163,7 +175,8 @@ def test_a_repair_that_was_cut_off_goes_on_with_the_same_bytes(
 )
 def test_what_was_lost_on_the_way_is_put_there_again(tmp_path: Path) -> None:
     desks = Desks.at(tmp_path)
-    desks.run()
+    desks.run(2)
+    (desks.folder.path / "ack-02.json").unlink()
     path = desks.folder.path / "delta-01.json"
     before = path.read_bytes()
     path.unlink()
@@ -247,3 +260,93 @@ def test_a_step_says_what_it_lacks(tmp_path: Path) -> None:
     with pytest.raises(SignerError, match="--envelope"):
         replace(runner, envelope=None).run()
     assert desks.orders == []
+
+
+@pytest.mark.case("X775", "a complaint, a second file or a junk one after success: the runner")
+def test_a_repair_that_succeeded_is_done_for_every_desk(tmp_path: Path) -> None:
+    desks = Desks.at(tmp_path)
+    desks.run()
+    group = (desks.folder.path / "group-repaired.json").read_bytes()
+    late = {
+        "complaint-01-against-03.json": HONEST.complaint(
+            1, 3, "E_REPAIR_DELTA", HONEST.delta(3).digest),
+        "delta-04-a.json": HONEST.delta(4, moment=NOW + 500).to_bytes(),
+        "sigma-77.json": b"{}",
+    }  # fmt: skip
+    for name, raw in late.items():
+        (desks.folder.path / name).write_bytes(raw)
+    orders = list(desks.orders)
+    for index in (1, 2, 3, 4):
+        assert desks.runner(index).run().after.name == "done"
+    assert desks.orders == orders  # above all no key of a delta was shown
+    assert (desks.folder.path / "group-repaired.json").read_bytes() == group
+
+
+@pytest.mark.case("X776", "the session seed after a repair: it could still open every delta")
+def test_the_session_is_forgotten_once_the_repair_stands(tmp_path: Path) -> None:
+    desks = Desks.at(tmp_path)
+    desks.run(1)
+    kept = desks.runner(1).desk.path / "helped.json"
+    assert parse_object(kept.read_bytes(), what="x", max_bytes=99999)["session"] == _SESSION
+    desks.run()
+    for index in HONEST.helpers:
+        kept = desks.runner(index).desk.path / "helped.json"
+        assert parse_object(kept.read_bytes(), what="x", max_bytes=99999)["session"] is None
+        assert desks.runner(index).run().after.name == "done"
+
+
+@pytest.mark.case("X777", "two repairs at once: a helper signs a second card with the same number")
+def test_one_number_is_signed_for_one_repair_only(tmp_path: Path) -> None:
+    desks = Desks.at(tmp_path)
+    desks.run()
+    (tmp_path / "more").mkdir()
+    second = Repair.of(5, (1, 3, 4), nonce=b"\4" * 32, not_before=NOW - 90)
+    # The first has to be over, or it could not be joined at all.
+    later = Desks(CeremonyFolder(tmp_path / "more"), desks.states, second)
+    for index in (1, 3, 4):
+        joined = desks.runner(index).desk.path / "joined.json"
+        joined.rename(joined.with_name("joined-before.json"))
+        later.runner(index).desk.join(Me(None, index), NOW)
+    with pytest.raises(CeremonyError) as caught:
+        later.runner(1).run()
+    assert caught.value.code == "E_REPLACEMENT"
+    assert "two with one number make two group files" in caught.value.message
+    assert not later.orders
+    asked: list[str] = []
+    later.first_failed = lambda ceremony: bool(asked.append(ceremony)) or True
+    later.runner(5).desk.join(Me(ShareIndex(5), None), NOW)
+    later.run(2)
+    assert "ack-05.json" in later.names()
+    later.first_failed = lambda ceremony: False
+    with pytest.raises(CeremonyError) as caught:
+        later.runner(1).run()
+    assert caught.value.code == "E_REPLACEMENT"
+    assert "replacement-01.json" not in later.names()
+    later.first_failed = lambda ceremony: bool(asked.append(ceremony)) or True
+    later.run()
+    assert set(asked) == {HONEST.setting.roster.id.hex()}
+    assert "group-repaired.json" in later.names()
+    assert later.runner(1).look().name == "done"
+
+
+@pytest.mark.case("X778", "a second process signs another card between the question and the record")
+def test_the_record_of_a_number_is_made_once(tmp_path: Path) -> None:
+    first = ReplacementRecord.of(tmp_path / "s", statement_of(HONEST.setting))
+    other = replace(first, statement=replace(first.statement, card=bytes(32), ceremony=b"\5" * 32))
+    assert first.path == other.path
+    assert first.other() is None
+    first.keep(first_failed=False)
+    first.keep(first_failed=False)
+    assert first.other() is None
+    assert other.other() == HONEST.setting.roster.id.hex()
+    with pytest.raises(CeremonyError) as caught:
+        other.keep(first_failed=False)
+    assert caught.value.code == "E_REPLACEMENT"
+    assert first.other() is None
+    other.keep(first_failed=True)
+    assert first.other() == (b"\5" * 32).hex()
+    third = replace(first, statement=replace(first.statement, number=2))
+    assert third.other() is None
+    first.path.write_bytes(b"{}")
+    with pytest.raises(SignerError):
+        first.other()

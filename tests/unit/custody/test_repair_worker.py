@@ -15,11 +15,11 @@ from signer.ceremony.repair_delta import DeltaFile
 from signer.ceremony.steps import Me
 from signer.custody.ceremony_folder import CeremonyFolder
 from signer.custody.jobs import Job, open_order, order_bytes
-from signer.custody.jobs.repair import FinishRepair, MakeDelta, OpenRepair
+from signer.custody.jobs.repair import FinishRepair, MakeDelta, OpenRepair, ReplaceCard
 from signer.custody.jobs.sources import SecretSource, TokenChoice
 from signer.custody.repair_runner import RepairRunner
 from signer.custody.worker import repairing
-from signer.errors import CardError, CeremonyError, SignerError, UsageError
+from signer.errors import CardError, CeremonyError, SignerError, TokenKeyError, UsageError
 from signer.hsm.profile import load_profile
 from signer.messages.card import Card
 from signer.messages.group_file import GroupFile
@@ -138,6 +138,10 @@ def test_the_workers_of_all_repair_a_share(people: dict[str, Person], tmp_path: 
     for _ in range(2):
         for index in (1, 3, 4):
             runner(tmp_path, index).run()
+    assert not [path for path in (tmp_path / "folder").glob("replacement*")]
+    assert runner(tmp_path, 2).run().after.name == "wait"
+    for index in (1, 3, 4):
+        runner(tmp_path, index).run()
     assert runner(tmp_path, 2).run().after.name == "done"
     kept = runner(tmp_path, 2).desk.get("envelope.json")
     assert kept is not None
@@ -226,3 +230,35 @@ def test_a_worker_finishes_only_with_all_files(people: dict[str, Person]) -> Non
             work(FinishRepair(**place_of(2), deltas=some, sigmas=others))
     with pytest.raises(CardError):
         work(FinishRepair(**place_of(1), deltas=deltas, sigmas=sigmas))
+
+
+@pytest.mark.case("X779", "an order to sign a card whose holder has proved nothing; a spare helps")
+def test_a_worker_signs_a_card_after_the_proof_only(
+    people: dict[str, Person], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = place_of(3) | {
+        "helper": 3,
+        "deltas": tuple(HONEST.delta(h).to_bytes().decode() for h in HONEST.helpers),
+        "sigmas": tuple(HONEST.sigma(h).to_bytes().decode() for h in HONEST.helpers),
+    }
+    proof = HONEST.acknowledgement().to_bytes().decode()
+    signed = work(ReplaceCard(**order, proof=proof)).take("replacement")
+    assert signed == HONEST.replacement(3).to_json() | {"signatures": signed["signatures"]}
+    wrong = HONEST.acknowledgement(share=HONEST.shares[1]).to_bytes().decode()
+    other = Repair.of(nonce=b"\6" * 32).acknowledgement().to_bytes().decode()
+    sigma = HONEST.sigma(1, deltas=(bytes(32),) * 3).to_bytes().decode()
+    for changes in ({"proof": wrong}, {"proof": other}, {"proof": "{}"}, {"deltas": ("{}",) * 3},
+                    {"sigmas": order["sigmas"][:2]}, {"sigmas": (sigma, *order["sigmas"][1:])},
+                    {"helper": 5}):  # fmt: skip
+        with pytest.raises(SignerError):
+            work(ReplaceCard(**order | {"proof": proof} | changes))
+
+    @contextlib.contextmanager
+    def spare(*_: object, **__: object) -> Iterator[None]:
+        raise TokenKeyError("not one that the envelope is for")
+        yield
+
+    monkeypatch.setattr(repairing, "session_on", spare)
+    with pytest.raises(TokenKeyError) as caught:
+        work(ReplaceCard(**order, proof=proof))
+    assert "a spare opens his share but cannot sign" in caught.value.hint

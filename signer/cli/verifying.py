@@ -1,0 +1,117 @@
+"""The wiring of `signer ceremony verify`: has the ceremony succeeded, by its public files alone?"""
+
+import re
+import time
+from pathlib import Path
+
+from signer.ceremony.agreement import DEALER, MEMBER, agreeing
+from signer.ceremony.board import Board, Problem
+from signer.ceremony.destruction import deletion_words
+from signer.ceremony.minutes import minutes_text
+from signer.ceremony.setting import Setting
+from signer.ceremony.steps import abort_words, name_of
+from signer.cli.ceremony_words import board_json, problem_lines
+from signer.cli.printer import Printer
+from signer.custody.ceremony_folder import CERTIFICATE, GROUP, PENDING, POLICY, CeremonyFolder
+from signer.custody.ceremony_receipts import destroyed_of
+from signer.custody.ceremony_results import active_group, has_pending
+from signer.custody.desk import read_policy
+from signer.errors import CeremonyError, SignerError
+from signer.messages.group_file import GroupFile
+
+_SLOT = re.compile(
+    r"(deal|bindings|agree|ack|destroyed)(-dealer)?-(\d{1,3})(?:-[a-z0-9]{1,8})?\.json"
+)
+
+
+def verify(printer: Printer, *, folder: Path) -> None:
+    """Do what `signer ceremony verify` is asked.
+
+    Raises:
+        CeremonyError: it did not succeed: something is missing, or E_ABORTED.
+    """
+    there = CeremonyFolder(folder)
+    if (repair := there.repair()) is not None:
+        from signer.cli.repairing import verify_repair
+
+        verify_repair(printer, repair, folder=folder)
+        return
+    setting = there.setting()
+    certified = there.certified(setting)
+    board = certified or there.board(setting, int(time.time()))
+    active = active_group(there, board)
+    gone = destroyed_of(there, board)
+    missing = _missing(there, board, active)
+    if certified is None:
+        missing.append(f"{CERTIFICATE}: none that holds is in the folder")
+    damaged = _damaged(there, board)
+    missing += [f"{one.file}: {one.message.removeprefix(f'{one.file}: ')}" for one in damaged]
+    text = minutes_text(board, active)
+    if setting.previous is not None:
+        text += "\n" + deletion_words(setting.previous, gone)
+    text = "\n".join([text, *problem_lines(board), *(f"missing: {what}" for what in missing)])
+    value = board_json(board, active, gone, None)
+    printer.result({**value, "verified": not missing, "missing": missing}, text)
+    if board.aborted:
+        raise CeremonyError(abort_words(board), code="E_ABORTED")
+    if missing:
+        code = damaged[0].code if damaged else "E_CEREMONY"
+        raise CeremonyError(f"not there, or not as it was: {'; '.join(missing)}", code=code)
+
+
+def _missing(there: CeremonyFolder, board: Board, active: GroupFile | None) -> list[str]:
+    """Return what a ceremony that has succeeded has, and this one has not."""
+    found = []
+    if not board.certified:
+        found.append("deals and agreements of all")
+    elif board.missing_acknowledgements:
+        names = [name_of(board, MEMBER, index) for index in board.missing_acknowledgements]
+        found.append(f"the acknowledgements of {', '.join(names)}")
+    if active is None:
+        found.append(f"{GROUP}: the group file with the signature that the members made together")
+    if board.outcome is not None and not has_pending(there, board):
+        found.append(f"{PENDING}: what lies there is not of this ceremony")
+    if (reason := _other_policy(there, board.setting)) is not None:
+        found.append(f"{POLICY}: {reason}")
+    return found
+
+
+def _damaged(there: CeremonyFolder, board: Board) -> list[Problem]:
+    """Return the files of participants that do not hold, where no other copy of theirs does.
+
+    What stands beside a file that holds, or has a number that nobody has, is only told of.
+    """
+    files, roster = there.files(), board.setting.roster
+    wrong = {files.get(problem.file) for problem in board.problems}
+    good = {slot_of(name) for name, raw in files.items() if raw not in wrong}
+    old = board.setting.previous
+    numbers = {
+        "deal": set(roster.dealers),
+        "bindings": set(roster.dealers),
+        "agree": {index for role, index in agreeing(board.setting) if role == MEMBER},
+        "agree-dealer": {index for role, index in agreeing(board.setting) if role == DEALER},
+        "ack": set(map(int, roster.indices)),
+        "destroyed": set() if old is None else set(map(int, old.indices)),
+    }
+    found = []
+    for problem in board.problems:
+        slot = slot_of(problem.file)
+        if slot is not None and slot[1] in numbers.get(slot[0], ()) and slot not in good:
+            found.append(problem)
+    return found
+
+
+def slot_of(name: str) -> tuple[str, int] | None:
+    """Return whose file it is by its name: what it is, and his number; None: of no such kind."""
+    match = _SLOT.fullmatch(name)
+    return None if match is None else (match[1] + (match[2] or ""), int(match[3]))
+
+
+def _other_policy(there: CeremonyFolder, setting: Setting) -> str | None:
+    """Return why the policy in the folder is not the one that the roster names, if it is not."""
+    try:
+        policy = read_policy(there.path / POLICY)
+    except SignerError as error:
+        return error.message
+    same = policy.digest == setting.roster.policy_digest
+    return None if same else "it is not the policy that the roster names"
