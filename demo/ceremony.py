@@ -184,6 +184,7 @@ class Story:
         ceremony.cards = {holder.index: holder.folder / "card-generated.json" for holder in helpers}
         ceremony.cards[LOST] = back.card
         ceremony.options = {holder.index: ["--envelope", holder.envelope] for holder in helpers}
+        ceremony.groups = {holder.index: self.pool.group for holder in ceremony.people}
         asked = [part for holder in helpers for part in ("--helper", str(holder.index))]
         self.pool.run("ceremony", "new", "repair", "--previous", self.pool.group, "--lost",
                       str(LOST), *asked, "--card", back.card, "--out", ceremony.folder)  # fmt: skip
@@ -226,6 +227,7 @@ class Story:
             past.write_bytes(holder.envelope.read_bytes())
             ceremony.options[holder.index] = ["--envelope", past, "--journal", holder.journal,
                                               "--yes-destroy"]  # fmt: skip
+        ceremony.groups = {holder.index: self.pool.group for holder in old}
         together(ceremony.card_of, members)
         dealers = [part for holder in old[:THRESHOLD] for part in ("--dealer", str(holder.index))]
         ceremony.new("reshare", members, THRESHOLD, "--previous", self.pool.group, *dealers,
@@ -252,6 +254,9 @@ class Story:
             *(line for line in words if line.startswith("epoch ")),
         )
         self.facts["destroyed"] = len(receipts)
+        self.refuse(members[0], "E_JOURNAL_EMPTY")
+        together(ceremony.take_over, members)
+        self.tell("no agent signed before its journal knew what the old shares were bound to")
         self.sign(range(1234506, 1234508), members)
 
     # What every part needs

@@ -26,6 +26,7 @@ class Ceremony:
         default_factory=dict
     )  # by holder's number: the one in the roster
     options: dict[int, list[str | Path]] = field(default_factory=dict)  # more for his `next`
+    groups: dict[int, Path] = field(default_factory=dict)  # the group file of who has an old share
 
     def card_of(self, holder: Holder) -> Path:
         """Return the card that the holder shows in this ceremony; make it with a fresh key."""
@@ -55,6 +56,7 @@ class Ceremony:
 
     def join(self, holder: Holder, card: Path | None = None, group: Path | None = None) -> None:
         """Have one holder join; `group` is the file he uses, if he has an old share."""
+        group = group or self.groups.get(holder.index)
         own = () if group is None else ("--group", group)
         self.pool.run("ceremony", "join", self.folder, "--state", self.state(holder),
                       "--card", card or self.card_of(holder), "--fingerprint", self.fingerprint,
@@ -77,6 +79,11 @@ class Ceremony:
             if all(step in (until, "done") for step in told):
                 return
         raise CommandFailedError(f"the ceremony came to {told}, not to {until}")
+
+    def take_over(self, holder: Holder) -> None:
+        """Have a holder's journal take over what a reshare's dealers were bound to."""
+        config = self.pool.write_agent_config(holder)
+        self.pool.run("journal", "import", "--ceremony", self.folder, "--config", config)
 
     def envelope(self, holder: Holder) -> Path:
         """Return the envelope that the holder's state folder got."""

@@ -31,6 +31,7 @@ def made(softhsm_here: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         group = ceremony.activate(members)
         pool.group.parent.mkdir()
         pool.group.write_bytes(group.read_bytes())
+        shutil.copy(ceremony.folder / "group-pending.json", pool.group.parent / "pending.json")
         for name in ("certificate.json", "ack-01.json"):
             shutil.copy(ceremony.folder / name, folder / name)
         yield pool
@@ -109,8 +110,23 @@ def test_a_destroyed_token_s_share_is_repaired_and_signs(made: Pool, tmp_path: P
         1: ada.folder / "card-dkg.json", 2: ben.folder / "card-dkg.json", 4: again.card,
     }  # fmt: skip
     repair.options = {1: ["--envelope", ada.envelope], 2: ["--envelope", ben.envelope]}
+    joined: list[str | Path] = [
+        "ceremony",
+        "join",
+        repair.folder,
+        "--state",
+        tmp_path / "s",
+        "--card",
+        again.card,
+        "--fingerprint",
+        repair.fingerprint,
+    ]
+    assert code(made, *joined, holder=again, expect=2) == "E_USAGE"  # which group file?
+    older = tmp_path / "older.json"
+    older.write_bytes((made.group.parent / "pending.json").read_bytes())
+    assert code(made, *joined, "--group", older, holder=again, expect=1) == "E_ROSTER"
     for holder in repair.people:
-        repair.join(holder)
+        repair.join(holder, group=made.group)
     assert repair.next(again)["next"] == "wait"
     repair.run("done")
     verified = summary(made.run("ceremony", "verify", repair.folder, "--json"))
@@ -118,6 +134,10 @@ def test_a_destroyed_token_s_share_is_repaired_and_signs(made: Pool, tmp_path: P
     assert "share" in made.run("ceremony", "verify", repair.folder).stdout
     group = repair.folder / "group-repaired.json"
     assert read_group(group).card_of(3).body.name == "Cy again"
+    (repair.folder / "sigma-01-late.json").write_bytes(b"{}")  # undoes nothing
+    assert "not used: sigma-01-late.json" in made.run("ceremony", "verify", repair.folder).stdout
+    assert repair.next(ada)["next"] == "done"
+    assert [path.name for path in repair.state(ada).glob("replacement-*-1-1.json")]
     assert "Cy again" in made.run("group", "show", group).stdout
 
     again.envelope.write_bytes(repair.envelope(again).read_bytes())

@@ -23,6 +23,7 @@ from signer.custody.worker_process import BASE_SECONDS, SECONDS_PER_ITEM
 from signer.errors import SignerError
 from signer.messages.reply import SignReply
 from signer.messages.request import SignRequest
+from signer.testing.hostile.token import STORM
 from signer.testing.mint import TokenMint
 from signer.testing.running import RunningPool
 from signer.threshold.params import ShareIndex
@@ -33,6 +34,8 @@ SLACK_SECONDS = 3.0  # beyond the worker's own limit: the journal, the socket, a
 MOST_ITEMS = 20
 LONG_UNPLUG = 1500  # milliseconds, in the storm; longer than from one look at a token to the next
 RECOVERY_SECONDS = 40.0
+LONG_SECONDS = 120.0  # from here on modules hang as well, which takes a worker's whole time
+HANG = ("C_DeriveKey", "delay", 600_000)
 T, N = 3, 5
 
 
@@ -66,7 +69,8 @@ def long_run(folder: Path, *, seconds: float, seed: int) -> Report:
     chance = random.Random(seed)
     try:
         for index, hostile in pool.hostile.items():
-            hostile.storm(1000 * seed + index, chance=CHANCE)
+            kinds = (*STORM, HANG) if seconds >= LONG_SECONDS else STORM
+            hostile.storm(1000 * seed + index, chance=CHANCE, kinds=kinds)
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             items = chance.sample(range(100_000), chance.randint(1, MOST_ITEMS))

@@ -35,8 +35,6 @@ from tests.simulators.ceremony import Person
 from tests.simulators.holders import NOW, make_card, seeded
 from tests.simulators.repair import Repair, pool_of
 
-FIELD = int("1a0111ea397fe69a4b1ba7b6434bacd764774b84f38512bf6730d2a0f6b0f6241eabfffeb153ffffb9fe"
-            "ffffffffaaab", 16)  # fmt: skip
 HONEST = Repair.of()
 FILES = HONEST.files()
 SUMS = {name: raw for name, raw in FILES.items() if name.startswith(("delta", "sigma"))}

@@ -135,7 +135,7 @@ def test_a_repair_from_beginning_to_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.case("X679", "a repair cut off before, while and after each file is written")
-@pytest.mark.parametrize("at", range(21))
+@pytest.mark.parametrize("at", range(16))
 def test_a_repair_that_was_cut_off_goes_on_with_the_same_bytes(
     at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,7 +248,9 @@ def test_a_nonce_and_a_new_key_are_used_once(tmp_path: Path) -> None:
         CeremonyState.of(tmp_path / "states" / "1", later.roster).join(Me(None, 1), NOW)
     fresh = replace(later.roster, nonce=b"\3" * 32)
     with pytest.raises(CeremonyError, match="receiving key"):
-        CeremonyState.of(tmp_path / "states" / "2", fresh).join(Me(ShareIndex(2), None), NOW)
+        CeremonyState.of(tmp_path / "states" / "2", fresh).join(
+            Me(ShareIndex(2), None), NOW + 86401
+        )
     assert desks.names() == {"roster.json", "previous.json"}
 
 
@@ -345,7 +347,7 @@ def test_the_record_of_a_number_is_made_once(tmp_path: Path) -> None:
     assert first.other() is None
     other.keep(first_failed=True)
     assert first.other() == (b"\5" * 32).hex()
-    third = replace(first, statement=replace(first.statement, number=2))
+    third = ReplacementRecord.of(tmp_path / "s", replace(first.statement, number=2))
     assert third.other() is None
     first.path.write_bytes(b"{}")
     with pytest.raises(SignerError):

@@ -1,0 +1,50 @@
+"""What a desk keeps is never replaced; where a deal's randomness comes from."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from signer.ceremony.steps import Me
+from signer.custody.ceremony_state import CeremonyState
+from signer.custody.worker import dealing
+from signer.errors import OutputError
+from signer.secret import SecretBytes
+from tests.simulators.holders import NOW
+from tests.unit.ceremony.honest import dkg, refused
+
+
+@pytest.mark.case("C17", "something else to be kept where something was kept")
+def test_what_was_kept_is_not_replaced(tmp_path: Path) -> None:
+    state = CeremonyState(tmp_path, dkg().setting.roster)
+    state.keep("ack.json", b"one")
+    state.keep("ack.json", b"one")
+    with pytest.raises(OutputError, match="kept before"):
+        state.keep("ack.json", b"two")
+    assert state.get("ack.json") == b"one"
+
+
+@pytest.mark.case("C25", "the machine's random source stuck, the token's not; and the other way")
+def test_either_source_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two, three = (bytes(range(start, start + 32)) for start in (1, 2, 3))
+    tokens = iter((one, two, two))
+    machine = iter((one, two, one, two, three, two))
+
+    def seed() -> bytes:
+        with dealing.fresh_seed(None) as fresh:  # type: ignore[arg-type]
+            return bytes(fresh.expose())
+
+    monkeypatch.setattr(dealing, "token_random", lambda session, size: SecretBytes(next(tokens)))
+    monkeypatch.setattr(os, "urandom", lambda size: next(machine))
+    assert len({seed(), seed(), seed()}) == 3
+
+
+@pytest.mark.case("X781", "a second reshare of the same shares while the first may still succeed")
+def test_one_reshare_at_a_time(tmp_path: Path) -> None:
+    first = dkg().reshare(2)
+    second = dkg().reshare(2, nonce=b"\7" * 32)
+    me = Me(None, None, 3)
+    CeremonyState.of(tmp_path, first.setting.roster).join(me, NOW)
+    again = CeremonyState.of(tmp_path, second.setting.roster)
+    refused("E_ROSTER", "not over", again.join, me, NOW)
+    again.join(me, first.setting.roster.expires)

@@ -1,0 +1,317 @@
+"""What a worker does about a share that exists: seal it anew, destroy its keys, vouch for it."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from signer.ceremony.certificate import certificate_digest
+from signer.ceremony.destruction import open_destroyed
+from signer.ceremony.statement import take_statement
+from signer.custody.jobs import Job, open_order, order_bytes
+from signer.custody.jobs.ceremony import DestroyKey, ResealShare
+from signer.custody.jobs.journal import StateBindings
+from signer.custody.jobs.sources import SecretSource, TokenChoice
+from signer.custody.journal import Journal
+from signer.custody.worker import destroying, opening, resealing, stating
+from signer.custody.worker.destroying import destroy_key
+from signer.custody.worker.resealing import reseal_share
+from signer.custody.worker.stating import state_bindings
+from signer.errors import ProvenanceError
+from signer.hsm.profile import load_profile
+from signer.messages.bindings import MAX_PAYLOAD, PAYLOAD_TYPE, Bindings
+from signer.messages.card import Card
+from signer.messages.dsse import SignedFile
+from signer.sealing.envelope import Envelope, Slot
+from signer.sealing.share import seal_share, unseal_share
+from signer.secret import SecretBytes
+from signer.threshold.params import ShareIndex
+from tests.simulators.ceremony import Person
+from tests.simulators.ceremony_desk import ReceivingKey
+from tests.simulators.holders import seeded
+from tests.simulators.repair import Repair
+from tests.unit.ceremony.honest import dkg, refused, reshare
+
+TOKEN = TokenChoice(profile=load_profile("softhsm2"), label="desk")
+PIN = SecretSource(file="/none")
+
+
+@dataclass
+class Token:
+    """A token in memory, as the worker's functions see it."""
+
+    person: Person | None  # whose identity key it has
+    keys: list[Any] = field(default_factory=list)  # receiving keys
+    serial: bytes = bytes(32)
+    anchored: bool = False
+
+    @property
+    def profile(self) -> Any:
+        return TOKEN.profile
+
+    @property
+    def token(self) -> "Token":
+        return self
+
+    def describe(self) -> str:
+        return "token 'desk'"
+
+    @property
+    def public_point(self) -> bytes:
+        assert self.person is not None
+        return self.person.card.body.id_sign
+
+
+@dataclass
+class Key:
+    """A receiving key; hidden: its public object is a stranger's."""
+
+    point: bytes
+    hidden: bool = False
+
+    @property
+    def public_point(self) -> bytes:
+        return b"\x04" + bytes(64) if self.hidden else self.point
+
+    def require_own_point(self) -> None:
+        if self.hidden:
+            raise ProvenanceError("its public key object is of another key")
+
+
+@dataclass
+class Desk:
+    """The token that is plugged in."""
+
+    token: Token = field(default_factory=lambda: Token(None))
+    destroyed: list[bytes] = field(default_factory=list)
+    cut: bool = False  # off, just after a key was destroyed
+
+    @contextlib.contextmanager
+    def session(self, *_: object, **__: object) -> Iterator[Token]:
+        yield self.token
+
+    def destroy(self, token: Token, point: bytes) -> None:
+        token.keys = [key for key in token.keys if key.public_point != point]
+        self.destroyed.append(point)
+        if self.cut:
+            raise KeyboardInterrupt
+
+
+def identity_on(token: Token, card: Card) -> Token:
+    assert token.person is not None
+    assert token.public_point == card.body.id_sign
+    return token
+
+
+def sign(token: Token, payload_type: str, payload: bytes) -> SignedFile:
+    assert token.person is not None
+    return token.person.sign(payload_type, payload)
+
+
+@pytest.fixture
+def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
+    desk = Desk()
+    for module in (destroying, resealing, stating):
+        monkeypatch.setattr(module, "session_on", desk.session)
+    monkeypatch.setattr(destroying, "receiving_keys", lambda token: tuple(token.keys))
+    monkeypatch.setattr(destroying, "destroy_receiving_key", desk.destroy)
+    monkeypatch.setattr(destroying, "serial_digest", lambda token: token.serial)
+    monkeypatch.setattr(destroying, "identity_on", identity_on)
+    monkeypatch.setattr(destroying, "sign_file", sign)
+    monkeypatch.setattr(opening, "receiving_key", lambda token, among: token.keys[0])
+    monkeypatch.setattr(stating, "is_anchored", lambda token, share: token.anchored)
+    monkeypatch.setattr(stating, "compare", lambda *_: None)
+    monkeypatch.setattr(stating, "identity_key", lambda token: Signer(token))
+    return desk
+
+
+@dataclass
+class Signer:
+    """An identity key; what it signs is not looked at here."""
+
+    token: Token
+
+    @property
+    def public_point(self) -> bytes:
+        return self.token.public_point
+
+    def sign(self, _: bytes) -> bytes:
+        return bytes(64)
+
+
+def take(job: Job) -> Any:
+    """Return an order as the worker takes it."""
+    return open_order(order_bytes(job))[1]
+
+
+# Sealing anew
+
+
+def with_stranger(envelope: Envelope, stranger: Person) -> Envelope:
+    """Return the envelope with one slot more, for somebody else; it holds nothing."""
+    point = stranger.card.body.kex
+    return replace(envelope, slots=(*envelope.slots, Slot("hpke-p256", point, point, bytes(48))))
+
+
+@pytest.mark.case("X750", "slot added to the envelope in an acknowledgement that is recovered from")
+def test_a_share_is_sealed_anew_only_to_its_holder(desk: Desk) -> None:
+    group, ada, eve = dkg().group(), dkg().members[1], Person.new("Eve")
+    file = dkg().acknowledgement(1)
+    desk.token = Token(ada, [ReceivingKey(ada)])
+
+    def job(changed: Any) -> Any:
+        text = changed.to_bytes().decode()
+        return take(
+            ResealShare(
+                token=TOKEN, pin=PIN, group=group.to_bytes().decode(), acknowledgement=text
+            )
+        )
+
+    sealed = Envelope.parse(reseal_share(job(file))["envelope"].encode())
+    assert sealed.recipients == (ada.card.body.kex,)
+    binding = group.binding(ShareIndex(1), recovered=True)
+    with unseal_share(sealed, binding, ada.card.body.kex, ada.ecdh) as plain:
+        assert bytes(plain.expose()) == dkg().share(1)
+
+    changed = replace(file, envelope=with_stranger(file.envelope, eve))
+    refused("E_CEREMONY", "not the one that holder 1 acknowledged", reseal_share, job(changed))
+    others = replace(changed, signed=dkg().acknowledgement(2).signed)
+    refused("E_SIGNATURE", "", reseal_share, job(others))
+    renamed = dkg().acknowledgement(1, certificate=bytes(32))
+    refused("E_TRANSCRIPT", "another certificate", reseal_share, job(renamed))
+
+
+def test_a_repaired_share_is_sealed_anew_too(desk: Desk) -> None:
+    repair = Repair.of()
+    group = repair.board(repair.files()).repaired
+    assert group is not None
+    back = repair.people[repair.lost]
+    desk.token = Token(back, [ReceivingKey(back)])
+    text = repair.acknowledgement().to_bytes().decode()
+    job = ResealShare(token=TOKEN, pin=PIN, group=group.to_bytes().decode(), acknowledgement=text)
+    sealed = Envelope.parse(reseal_share(take(job))["envelope"].encode())
+    assert sealed.recipients == (back.card.body.kex,)
+
+
+# Destroying
+
+
+SPARE = Person.new("Ada spare").card.body.kex
+OLD = dkg().members[1]
+OWN = OLD.card.body.kex
+
+
+def old_envelope(*more: bytes) -> str:
+    """Return member 1's old envelope, with slots for other tokens of his."""
+    group = dkg().group(active=True)
+    with SecretBytes(dkg().share(1)) as plain:
+        envelope = seal_share(plain, group.binding(ShareIndex(1)), [OWN, *more], seeded(4))
+    return envelope.to_bytes().decode()
+
+
+def destroy(notes: Path, **changes: Any) -> Any:
+    """Return the order to destroy member 1's old key."""
+    new = reshare()
+    fields: dict[str, Any] = {
+        "certificate": new.certificate().to_bytes().decode(),
+        "previous": new.setting.old.to_bytes().decode(), "index": 1, "envelope": old_envelope(SPARE),
+        "spare": False, "gone": (), "notes": str(notes),
+        "acknowledgements": tuple(
+            (index, new.acknowledgement(index).to_bytes().decode()) for index in new.members
+        ),
+    }  # fmt: skip
+    return take(DestroyKey(token=TOKEN, pin=PIN, **(fields | changes)))
+
+
+@pytest.mark.case("X751", "order to destroy the card's key while another slot of the envelope opens")
+def test_no_receipt_while_a_slot_opens(desk: Desk, tmp_path: Path) -> None:
+    desk.token = Token(OLD, [Key(OWN)])
+    refused("E_TOO_EARLY", "opens on other tokens too", destroy_key, destroy(tmp_path))
+    assert desk.destroyed == []
+
+    desk.token = Token(None, [Key(SPARE), Key(OWN)])
+    spare = destroy_key(destroy(tmp_path, spare=True))
+    assert (spare["receipt"], desk.destroyed) == (None, [SPARE])
+    desk.token = Token(OLD, [Key(OWN), Key(b"\x04" + b"\x01" * 64)])
+    done = destroy_key(destroy(tmp_path, gone=tuple(map(bytes.fromhex, spare["gone"]))))
+    assert desk.destroyed == [SPARE, OWN]
+    signed = take_statement(done["receipt"], "signer-destroyed", "receipt")
+    said = open_destroyed(signed, reshare().setting.old, 1, certificate_digest(reshare().outcome()))
+    assert set(said.keys) == {OWN, SPARE}
+
+
+@pytest.mark.case("X751", "order to destroy with the envelope of another share or another group")
+def test_the_envelope_is_of_the_old_share(desk: Desk, tmp_path: Path) -> None:
+    desk.token = Token(OLD, [Key(OWN)])
+    other = dkg().acknowledgement(2).envelope.to_bytes().decode()
+    refused("E_TOO_EARLY", "share 2", destroy_key, destroy(tmp_path, envelope=other))
+    new = reshare().acknowledgement(1).envelope.to_bytes().decode()
+    refused("E_ENVELOPE", "", destroy_key, destroy(tmp_path, envelope=new))
+    assert desk.destroyed == []
+
+
+@pytest.mark.case("X752", "key that seems absent, and another on the token does not prove its point")
+def test_a_hidden_key_does_not_count(desk: Desk, tmp_path: Path) -> None:
+    desk.token = Token(OLD, [Key(OWN, hidden=True)])
+    order = destroy(tmp_path, envelope=old_envelope())
+    refused("E_PROVENANCE", "another key", destroy_key, order)
+    desk.token = Token(OLD, [Key(b"\x04" + b"\x01" * 64)])  # really gone: all that is left is proven
+    assert destroy_key(destroy(tmp_path, envelope=old_envelope()))["receipt"]
+
+
+@pytest.mark.case("X753", "cut off just after the token destroyed the key, before that was kept")
+def test_what_was_destroyed_before_a_cut_counts_on_that_token(desk: Desk, tmp_path: Path) -> None:
+    here = Token(None, [Key(SPARE)], serial=b"\x01" * 32)
+    desk.token, desk.cut = here, True
+    with pytest.raises(KeyboardInterrupt):
+        destroy_key(destroy(tmp_path, spare=True))
+    desk.cut = False
+    assert desk.destroyed == [SPARE]
+    desk.token = Token(None, [Key(b"\x04" + b"\x01" * 64)], serial=b"\x02" * 32)
+    refused("E_TOKEN_KEY", "none of the keys", destroy_key, destroy(tmp_path, spare=True))
+    desk.token = here
+    assert destroy_key(destroy(tmp_path, spare=True))["gone"] == [SPARE.hex()]
+
+
+def test_a_key_that_opens_a_new_share_stays(desk: Desk, tmp_path: Path) -> None:
+    new = reshare().members[2].card.body.kex
+    desk.token = Token(OLD, [Key(OWN)])
+    order = destroy(tmp_path, envelope=old_envelope(new))
+    refused("E_TOO_EARLY", "sealed to the same key", destroy_key, order)
+
+
+# Vouching
+
+
+def stated(job: StateBindings) -> Bindings:
+    value = state_bindings(take(job))["statement"]
+    signed = SignedFile.parse(value, "b", payload_type=PAYLOAD_TYPE, max_payload=MAX_PAYLOAD)
+    return Bindings.parse(signed.payload, "b")
+
+
+@pytest.mark.case("X757", "journal of another holder, or of another group, given to a reshare")
+def test_another_s_journal_vouches_for_nothing(desk: Desk, tmp_path: Path) -> None:
+    group, path = dkg().group(active=True), tmp_path / "journal.jsonl"
+    Journal.open(path, group, 2).close()
+    desk.token = Token(dkg().members[2])
+    job = StateBindings(token=TOKEN, pin=PIN, journal=str(path), owner=(group.group_id, 2))
+    assert stated(job).index == 2
+    assert stated(replace(job, owner=None)).index == 2  # whoever exports says nothing of it
+    for owner in ((group.group_id, 1), (bytes(32), 2)):
+        wrong = take(replace(job, owner=owner))
+        refused("E_JOURNAL", "is of share 2", state_bindings, wrong)
+
+
+@pytest.mark.case("X758", "no journal given, and the token remembers one of this share")
+def test_no_journal_where_there_was_one(desk: Desk) -> None:
+    owner = (dkg().group().group_id, 1)
+    desk.token = Token(OLD)
+    job = StateBindings(token=TOKEN, pin=PIN, journal=None, owner=owner)
+    said = stated(job)
+    assert (said.group, said.index, said.sequence, said.changes) == (*owner, 0, ())
+    desk.token.anchored = True
+    refused("E_ANCHOR", "remembers a journal", state_bindings, take(job))
+    refused("E_SCHEMA", "owner", state_bindings, take(replace(job, owner=None)))
