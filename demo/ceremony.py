@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -188,7 +189,7 @@ class Story:
         asked = [part for holder in helpers for part in ("--helper", str(holder.index))]
         self.pool.run("ceremony", "new", "repair", "--previous", self.pool.group, "--lost",
                       str(LOST), *asked, "--card", back.card, "--out", ceremony.folder)  # fmt: skip
-        together(ceremony.join, ceremony.people)
+        together(partial(ceremony.join, group=self.pool.group), ceremony.people)
         ceremony.run("done")
         self.require_verified(ceremony.folder)
         self.members[LOST - 1] = self.pool.holders[LOST - 1] = back

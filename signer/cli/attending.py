@@ -257,16 +257,19 @@ def _require_same(typed: str, ceremony: bytes) -> None:
 
 
 def _print_step(printer: Printer, taken: Taken) -> None:
-    step, after, new = taken
+    step, after, new, strange = taken
     done = step if step.name in OWN and step.name != after.name else None
     lines = []
     if done is not None:
         lines.append(f"done    {done.words}")
     lines += [f"new     {name}" for name in new]
+    lines += [f"beware  {name} is not of this ceremony, or not active: do not use it"
+              for name in strange]  # fmt: skip
     lines.append(f"now     {after.words}")
     value = {
         "done": None if done is None else done.name,
         "new_files": list(new),
+        "strange_files": list(strange),
         "next": after.name,
         "waits_for": list(after.waits_for),
         "words": after.words,

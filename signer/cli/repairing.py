@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from signer.ceremony.repair_board import RepairBoard, read_repair, repair_abort_words
+from signer.ceremony.repair_board import RepairBoard, repair_abort_words
 from signer.ceremony.repair_minutes import repair_minutes
 from signer.ceremony.repair_proof import repair_digest
+from signer.ceremony.repair_reading import read_repair
 from signer.ceremony.repair_roster import RepairRoster, RepairSetting
 from signer.ceremony.roster import NONCE_BYTES, marked
 from signer.ceremony.steps import Me, Step
@@ -119,7 +120,8 @@ def first_failed(yes: bool, ceremony: str) -> bool:
         say(tty, f"ceremony {fingerprint(bytes.fromhex(ceremony))}")
         say(tty, "If anybody can still finish that one, two group files come about that cannot be "
                  "joined. Say that it failed only if its returning holder cannot prove his share, "
-                 "or another helper has not signed his card and never will.")  # fmt: skip
+                 "or another helper has not signed his card and never will. Where you cannot know "
+                 "that, deal the shares anew instead: a reshare ends both.")  # fmt: skip
         return ask(tty, "Type failed: ") == "failed"
 
 

@@ -28,6 +28,7 @@ from signer.custody.ceremony_results import (
     activated,
     active_group,
     certificate_of,
+    has_pending,
     outgoing,
 )
 from signer.custody.ceremony_state import CeremonyState
@@ -42,6 +43,7 @@ class Taken(NamedTuple):
     step: Step  # what was to be done
     after: Step  # what is to be done now
     new: tuple[str, ...]  # files that were added to the folder
+    strange: tuple[str, ...] = ()  # files under the names of its results that are none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +76,10 @@ class Runner(CeremonyTasks):
                 new += self._hand_on(desk, me)
                 board = self.board(setting, desk)
             new += self._results(board, desk)
-            return Taken(step, self._step(board, desk, me), tuple(new))
+            after = self._step(board, desk, me)
+            has_pending(self.folder, board)
+            names = [one.file for one in board.problems if one.file.startswith("group")]
+            return Taken(step, after, tuple(new), tuple(names))
 
     def look(self) -> Step:
         """Return the next step without taking it."""

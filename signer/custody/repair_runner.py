@@ -11,12 +11,11 @@ from typing import Any
 
 from signer.ceremony import repair_steps as steps
 from signer.ceremony.acknowledgement import Acknowledgement
-from signer.ceremony.repair_board import RepairBoard, read_repair
-from signer.ceremony.repair_delta import DeltaFile
+from signer.ceremony.repair_board import RepairBoard
+from signer.ceremony.repair_reading import read_repair
 from signer.ceremony.repair_replacement import statement_of
 from signer.ceremony.repair_roster import RepairSetting
-from signer.ceremony.repair_sigma import SigmaBody, SigmaFile
-from signer.ceremony.repair_steps import RepairMemory, next_repair_step
+from signer.ceremony.repair_steps import next_repair_step
 from signer.ceremony.steps import ANSWER, Me, Step
 from signer.custody.ceremony_folder import REPAIRED, CeremonyFolder
 from signer.custody.ceremony_runner import Taken
@@ -33,14 +32,20 @@ from signer.custody.jobs.repair import (
 )
 from signer.custody.jobs.sources import SecretSource, TokenChoice
 from signer.custody.orders import pin_source
+from signer.custody.repair_desk import (
+    ADDED_UP,
+    HELPED,
+    REPLACED,
+    helped_of,
+    memory_of,
+    outgoing,
+)
 from signer.custody.repair_record import ReplacementRecord, another_refusal
 from signer.custody.worker_process import run_worker
-from signer.errors import CeremonyError, UsageError
+from signer.errors import UsageError
 from signer.files import write_over
-from signer.strict import Fields, canonical, parse_object
+from signer.strict import Fields, canonical
 
-HELPED, ADDED_UP, REPLACED = "helped.json", "sigma.json", "replacement.json"
-_MAX_KEPT = 256 * 1024
 _PERSON_SECONDS = 300.0  # a person types a PIN meanwhile
 
 
@@ -115,7 +120,7 @@ class RepairRunner:
         desk.keep(HELPED, canonical(helped) + b"\n")  # in one file: one goes not without the other
 
     def _add_up(self, desk: CeremonyState, me: Me, _: Step) -> None:
-        helped, board = _helped(desk), self.board(desk)
+        helped, board = helped_of(desk), self.board(desk)
         deltas = _in_order(self.setting, board)
         result = self._order(
             lambda token, pin: AddUpDeltas(
@@ -181,7 +186,7 @@ class RepairRunner:
         return True
 
     def _answer(self, desk: CeremonyState, me: Me, step: Step) -> None:
-        helped, helper = _helped(desk), _index(me.dealer)
+        helped, helper = helped_of(desk), _index(me.dealer)
         complaint = self.board(desk).signed_complaints[step.recipient, helper]
         result = self._order(
             lambda token, pin: OpenRepair(
@@ -209,14 +214,14 @@ class RepairRunner:
         """Put whatever this desk has signed into the folder, where it is missing."""
         if (file := desk.get(ACKNOWLEDGEMENT)) is not None:
             desk.keep(ENVELOPE, Acknowledgement.parse(file).envelope.to_bytes())
-        added = [self.folder.add(name, data) for name, data in _outgoing(desk, me).items()]
+        added = [self.folder.add(name, data) for name, data in outgoing(desk, me).items()]
         return [name for name in added if name is not None]
 
     def _forget_session(self, desk: CeremonyState) -> None:
         """Drop the sealed session seed: once the repair stands nobody can complain any more."""
         if desk.get(HELPED) is None or not self.board(desk).settled:
             return
-        if (helped := _helped(desk))["session"] is not None:
+        if (helped := helped_of(desk))["session"] is not None:
             write_over(desk.path / HELPED, canonical({**helped, "session": None}) + b"\n")
 
     def _result(self, desk: CeremonyState) -> list[str]:
@@ -245,58 +250,6 @@ class RepairRunner:
                 seconds=_PERSON_SECONDS,
                 terminals=own,
             )
-
-
-def memory_of(desk: CeremonyState) -> RepairMemory:
-    """Return what was done so far.
-
-    Raises:
-        SignerError: the state folder is damaged.
-    """
-    delta, transcript = None, None
-    if desk.get(HELPED) is not None:
-        delta = DeltaFile.parse(_helped(desk)["delta"].encode(), HELPED).digest
-    if (raw := desk.get(ADDED_UP)) is not None:
-        signed = SigmaFile.parse(raw, ADDED_UP).signed
-        transcript = SigmaBody.parse(signed.payload, ADDED_UP).transcript
-    return RepairMemory(
-        delta=delta,
-        transcript=transcript,
-        replaced=desk.get(REPLACED) is not None,
-        finished=desk.get(ACKNOWLEDGEMENT) is not None,
-        complained=desk.get(COMPLAINT) is not None,
-    )
-
-
-def _outgoing(desk: CeremonyState, me: Me) -> Mapping[str, bytes]:
-    """Return what this desk has to show, by the name it has in the folder."""
-    files: dict[str, bytes] = {}
-    index = me.member if me.dealer is None else me.dealer
-    if index is None:
-        return files
-    if desk.get(HELPED) is not None:
-        files[name_of("delta", index)] = _helped(desk)["delta"].encode()
-    for kind, kept in (
-        ("sigma", ADDED_UP), ("ack", ACKNOWLEDGEMENT), ("replacement", REPLACED),
-    ):  # fmt: skip
-        if (data := desk.get(kept)) is not None:
-            files[name_of(kind, index)] = data
-    if (data := desk.get(COMPLAINT)) is not None:
-        said = Fields(parse_object(data, what=COMPLAINT, max_bytes=_MAX_KEPT), COMPLAINT)
-        helper = said.integer("helper", low=1, high=2**16)
-        files[name_of("complaint", index, helper)] = canonical(_object(said, "signed")) + b"\n"
-    for path in sorted(desk.path.glob("opening-*.json")):
-        files[path.name] = desk.get(path.name) or b""
-    return files
-
-
-def _helped(desk: CeremonyState) -> dict[str, Any]:
-    """Return the deltas that were made, and the sealed session seed that they came of."""
-    raw = desk.get(HELPED)
-    value = {} if raw is None else parse_object(raw, what=HELPED, max_bytes=_MAX_KEPT)
-    if set(value) != {"session", "delta"} or not isinstance(value["delta"], str):
-        raise CeremonyError(f"{HELPED} in the state folder is damaged", code="E_CEREMONY_STATE")
-    return value
 
 
 def _in_order(setting: RepairSetting, board: RepairBoard) -> tuple[str, ...]:

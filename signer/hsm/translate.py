@@ -5,6 +5,7 @@ of one that pkcs11 itself has no class for.
 """
 
 import re
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -138,7 +139,7 @@ def translated(action: str, token: str) -> Iterator[None]:
         yield
     except foreign.PKCS11Error as error:
         raise _ours(error, action, token) from None
-    except UnicodeError as error:  # a module that names itself in no encoding of text
+    except (ValueError, struct.error) as error:  # bytes that pkcs11 makes no text or number of
         raise TokenError(
             f"{action} on {token}: the driver's answer is not readable ({type(error).__name__})"
         ) from None

@@ -96,7 +96,7 @@ def kept(holder: Holder) -> Path:
 def with_spare(pool: Pool, ada: Holder, group: Path) -> None:
     """Seal Ada's share to a spare token that no card shows."""
     ada.token.initialise("ada-spare")
-    options = ["--token", "ada-spare", "--pin-file", ada.token.pin_file]
+    options: list[str | Path] = ["--token", "ada-spare", "--pin-file", ada.token.pin_file]
     pool.run("token", "setup", *options, holder=ada)
     card = ada.folder / "spare.card.json"
     pool.run("token", "card", *options, "--name", "Ada spare", "--out", card, holder=ada)
@@ -112,7 +112,9 @@ def with_spare(pool: Pool, ada: Holder, group: Path) -> None:
 
 def opens(pool: Pool, holder: Holder, group: Path, token: str) -> bool:
     """Tell whether the old share opens on one of the holder's tokens."""
-    card = ["--card", holder.folder / "spare.card.json"] if token.endswith("spare") else []
+    card: list[str | Path] = (
+        ["--card", holder.folder / "spare.card.json"] if token.endswith("spare") else []
+    )
     done = pool.run("share", "verify", "--group", group, "--envelope", kept(holder), "--token",
                     token, "--pin-file", holder.token.pin_file, *card, holder=holder,
                     expect=None)  # fmt: skip
@@ -126,7 +128,7 @@ def test_a_spare_s_key_goes_too(reshared: tuple[Ceremony, Path]) -> None:
     assert told(ceremony, 1)[1]["next"] == "destroy"
     ended, _, error = told(ceremony, 1, "--yes-destroy")
     assert (ended, "--envelope" in error) == (2, True)
-    words = ["--envelope", kept(ada), "--yes-destroy"]
+    words: list[str | Path] = ["--envelope", kept(ada), "--yes-destroy"]
     ended, _, error = told(ceremony, 1, *words)
     assert (ended, "on other tokens too" in error) == (2, True)
     assert opens(pool, ada, old, ada.token.label)
@@ -135,7 +137,7 @@ def test_a_spare_s_key_goes_too(reshared: tuple[Ceremony, Path]) -> None:
     ended, _, error = told(ceremony, 1, *words, "--spare-token", ada.token.label,
                            "--spare-pin-file", ada.token.pin_file)  # fmt: skip
     assert (ended, "none of the keys" in error) == (7, True)
-    spare = ["--spare-token", "ada-spare", "--spare-pin-file", ada.token.pin_file]
+    spare: list[str | Path] = ["--spare-token", "ada-spare", "--spare-pin-file", ada.token.pin_file]
     ended, value, error = told(ceremony, 1, *words, *spare)
     assert (ended, value.get("done")) == (0, "destroy"), error
     assert not opens(pool, ada, old, "ada-spare")
@@ -151,7 +153,7 @@ def test_a_cut_after_the_keys_are_gone(reshared: tuple[Ceremony, Path]) -> None:
     for name in ("destroyed.json", *(path.name for path in desk.glob("gone-*.json"))):
         (desk / name).unlink()
     (ceremony.folder / "destroyed-01.json").unlink()
-    spare = ["--spare-token", "ada-spare", "--spare-pin-file", ada.token.pin_file]
+    spare: list[str | Path] = ["--spare-token", "ada-spare", "--spare-pin-file", ada.token.pin_file]
     ended, value, error = told(ceremony, 1, "--envelope", kept(ada), "--yes-destroy", *spare)
     assert (ended, value.get("done")) == (0, "destroy"), error
     assert status(ceremony)["destroyed"] == [1]

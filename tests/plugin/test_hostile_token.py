@@ -278,7 +278,6 @@ def test_what_is_cut_short_is_refused(
     assert re.search(words, error.message)
 
 
-@pytest.mark.xfail(strict=False, reason="signer.hsm.translate lets struct.error, ValueError pass")
 @pytest.mark.case("X741", "attributes that python-pkcs11 itself cannot make sense of")
 @pytest.mark.parametrize("most", [0, 3, None])
 def test_attributes_without_sense_are_the_tokens_fault(

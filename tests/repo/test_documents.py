@@ -101,7 +101,21 @@ def test_every_code_that_is_raised_is_documented() -> None:
 
 def test_the_makefile_has_every_target_that_is_promised() -> None:
     text = (ROOT / "Makefile").read_text()
-    for target in ("setup", "fmt", "lint", "test", "demo", "bench", "cases", "check"):
+    for target in (
+        "setup",
+        "fmt",
+        "lint",
+        "test",
+        "demo",
+        "demo-ceremony",
+        "bench",
+        "cases",
+        "check",
+        "faults",
+        "fuzz",
+        "dist",
+        "long-run",
+    ):
         assert re.search(rf"^{target}:", text, re.MULTILINE)
 
 

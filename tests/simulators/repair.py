@@ -16,7 +16,7 @@ from signer.ceremony.acknowledgement import (
     envelope_digest,
     share_proof_message,
 )
-from signer.ceremony.repair_board import RepairBoard, read_repair
+from signer.ceremony.repair_board import RepairBoard
 from signer.ceremony.repair_complaint import (
     COMPLAINT_TYPE,
     OPENING_TYPE,
@@ -32,6 +32,7 @@ from signer.ceremony.repair_delta import (
     transcript_of,
 )
 from signer.ceremony.repair_proof import repair_digest
+from signer.ceremony.repair_reading import read_repair
 from signer.ceremony.repair_replacement import statement_of
 from signer.ceremony.repair_roster import RepairRoster, RepairSetting
 from signer.ceremony.repair_sigma import PAYLOAD_TYPE as SIGMA_TYPE

@@ -30,16 +30,15 @@ from signer.ceremony.repair_complaint import (
 )
 from signer.ceremony.repair_delta import (
     PAYLOAD_TYPE,
-    CheckedDelta,
     DeltaFile,
     check_delta,
     transcript_of,
 )
 from signer.ceremony.repair_proof import check_proof, repair_digest
 from signer.ceremony.repair_replacement import check_replacement, statement_of
-from signer.ceremony.repair_roster import RepairRoster, RepairSetting
+from signer.ceremony.repair_roster import RepairSetting
 from signer.ceremony.repair_sigma import PAYLOAD_TYPE as SIGMA_TYPE
-from signer.ceremony.repair_sigma import SigmaBody, SigmaFile
+from signer.ceremony.repair_sigma import SigmaFile
 from signer.ceremony.repairing import (
     E_DECRYPT,
     E_DELTA,
@@ -63,11 +62,11 @@ from signer.custody.worker.dealing import fresh_seed
 from signer.custody.worker.desk_token import session_on
 from signer.custody.worker.notary import identity_on, sign_file
 from signer.custody.worker.opening import open_share
-from signer.errors import CeremonyError, DealError, TokenKeyError, UsageError
+from signer.custody.worker.repair_files import checked_deltas, checked_sums, setting_of
+from signer.errors import DealError, TokenKeyError, UsageError
 from signer.hsm.keys import IdentityKey, ReceivingKey, receiving_key
 from signer.hsm.session import TokenSession
 from signer.messages.card import Card
-from signer.messages.group_file import GroupFile
 from signer.messages.replacement import PAYLOAD_TYPE as REPLACEMENT_TYPE
 from signer.sealing.envelope import Envelope
 from signer.sealing.hpke import open_sealed, seal
@@ -91,7 +90,7 @@ def make_delta(fields: Fields) -> dict[str, Any]:
         CardError, SealError: the token or the envelope is not his.
     """
     job = MakeDelta.parse(fields)
-    setting = _setting_of(job)
+    setting = setting_of(job)
     setting.position_of(job.helper)
     card = setting.card_of(job.helper)
     envelope = Envelope.parse(job.envelope.encode())
@@ -118,9 +117,9 @@ def add_up_deltas(fields: Fields) -> dict[str, Any]:
             holds, and they add up to zero.
     """
     job = AddUpDeltas.parse(fields)
-    setting = _setting_of(job)
+    setting = setting_of(job)
     setting.position_of(job.helper)
-    deltas, card = _checked(setting, job.deltas), setting.card_of(job.helper)
+    deltas, card = checked_deltas(setting, job.deltas), setting.card_of(job.helper)
     with _session_of(job, card) as session:
         identity = identity_on(session, card)
         key = receiving_key(session, [card.body.kex])
@@ -144,10 +143,10 @@ def finish_repair(fields: Fields) -> dict[str, Any]:
         SignerError: a file does not hold, or the token is not the returning holder's.
     """
     job = FinishRepair.parse(fields)
-    setting = _setting_of(job)
-    roster, deltas = setting.roster, _checked(setting, job.deltas)
+    setting = setting_of(job)
+    roster, deltas = setting.roster, checked_deltas(setting, job.deltas)
     transcript = transcript_of(setting, deltas)
-    files, sigmas = _checked_sums(setting, deltas, job.sigmas)
+    files, sigmas = checked_sums(setting, deltas, job.sigmas)
     with session_on(job.token, job.pin, among=[roster.card.body.kex]) as session:
         identity = identity_on(session, roster.card)
         key = receiving_key(session, [roster.card.body.kex])
@@ -170,10 +169,10 @@ def replace_card(fields: Fields) -> dict[str, Any]:
         CeremonyError: he has not, or a file does not hold.
     """
     job = ReplaceCard.parse(fields)
-    setting = _setting_of(job)
+    setting = setting_of(job)
     setting.position_of(job.helper)
-    deltas = _checked(setting, job.deltas)
-    _checked_sums(setting, deltas, job.sigmas)
+    deltas = checked_deltas(setting, job.deltas)
+    checked_sums(setting, deltas, job.sigmas)
     proof = Acknowledgement.parse(job.proof.encode(), "proof")
     check_proof(proof, setting, transcript_of(setting, deltas), "proof")
     card = setting.card_of(job.helper)
@@ -191,7 +190,7 @@ def open_repair(fields: Fields) -> dict[str, Any]:
         CeremonyError: nobody complained, or of what the helper sealed to himself, or of a sum.
     """
     job = OpenRepair.parse(fields)
-    setting = _setting_of(job)
+    setting = setting_of(job)
     require_openable(setting, job.recipient)
     signed = take_statement(job.complaint, COMPLAINT, "complaint")
     open_complaint(signed, setting, job.recipient, job.helper)  # from another than himself
@@ -274,32 +273,6 @@ def _complaint(
     }
 
 
-def _checked(setting: RepairSetting, texts: tuple[str, ...]) -> dict[int, CheckedDelta]:
-    helpers = setting.roster.helpers
-    if len(texts) != len(helpers):
-        raise CeremonyError("the deltas of all helpers are needed")
-    return {
-        int(helper): check_delta(DeltaFile.parse(text.encode(), f"delta {helper}"), setting, helper)
-        for helper, text in zip(helpers, texts, strict=True)
-    }
-
-
-def _checked_sums(
-    setting: RepairSetting, deltas: dict[int, CheckedDelta], texts: tuple[str, ...]
-) -> tuple[dict[int, SigmaFile], dict[int, SigmaBody]]:
-    helpers = [int(helper) for helper in setting.roster.helpers]
-    if len(texts) != len(helpers):
-        raise CeremonyError("the sums of all helpers are needed")
-    files = {
-        helper: SigmaFile.parse(text.encode(), f"sum {helper}")
-        for helper, text in zip(helpers, texts, strict=True)
-    }
-    return files, {
-        helper: file.check(setting, helper, deltas, f"sum {helper}")
-        for helper, file in files.items()
-    }
-
-
 @contextlib.contextmanager
 def _session_of(job: RepairJob, card: Card) -> Iterator[TokenSession]:
     """Yield a session on a helper's own token.
@@ -317,11 +290,6 @@ def _session_of(job: RepairJob, card: Card) -> Iterator[TokenSession]:
                 "cannot sign for him: take another helper, or repair his share first",
             ) from None
         yield session
-
-
-def _setting_of(job: RepairJob) -> RepairSetting:
-    group = GroupFile.parse(job.group.encode(), "group file")
-    return RepairSetting.of(RepairRoster.parse(job.roster.encode()), group)
 
 
 def _session_info(setting: RepairSetting) -> bytes:

@@ -312,11 +312,9 @@ def receipt(index: int = 1, **changes: Any) -> SignedFile:
     old, outcome = reshare().setting.old, reshare().outcome()
     fields: dict[str, Any] = {
         "group": old.group_id, "epoch": old.epoch, "index": index,
-        "kex": old.card_of(index).body.kex, "successor": certificate_digest(outcome),
+        "keys": (old.card_of(index).body.kex,), "successor": certificate_digest(outcome),
         "moment": NOW,
     }  # fmt: skip
-    if "kex_backup" in Destroyed.__dataclass_fields__:
-        fields["kex_backup"] = old.card_of(index).body.kex_backup
     return dkg().members[index].sign(DESTROYED_TYPE, Destroyed(**(fields | changes)).to_payload())
 
 
@@ -326,7 +324,7 @@ def test_receipts_are_about_one_key() -> None:
     open_destroyed(receipt(), old, 1, successor)
     other = old.card_of(2).body.kex
     wrong: list[dict[str, Any]] = [
-        {"group": OTHER}, {"epoch": 2}, {"kex": other}, {"successor": OTHER}
+        {"group": OTHER}, {"epoch": 2}, {"keys": (other,)}, {"successor": OTHER}
     ]  # fmt: skip
     for changes in wrong:
         refused("E_CEREMONY", "another", open_destroyed, receipt(**changes), old, 1, successor)

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from signer.ceremony import board as boards
 from signer.ceremony.board import read_board
 from signer.ceremony.certificate import Certificate, group_of
 from signer.ceremony.deal import Deal
 from signer.ceremony.steps import ACTIVATE, DONE
-from signer.custody import ceremony_results, ceremony_runner
+from signer.custody import ceremony_runner
 from signer.custody.ceremony_folder import CeremonyFolder
 from signer.custody.ceremony_results import active_group, certificate_of
 from signer.custody.ceremony_state import CeremonyState
@@ -37,17 +36,6 @@ def rounds(room: Room, count: int) -> list[str]:
 
 def second_names(room: Room, stem: str) -> list[Path]:
     return [path for path in room.usb.glob(f"{stem}-*.json") if len(path.stem) == len(stem) + 9]
-
-
-def activates(room: Room, patch: pytest.MonkeyPatch) -> GroupFile:
-    """Let every look at the folder's drills find the members' signature in the true one."""
-    made = room.gathering.group()
-    shares = {}
-    for index in EVERYBODY:
-        envelope = CeremonyState.of(room.state(index), room.gathering.setting.roster)
-        assert envelope.get("ack.json")
-        shares[index] = index
-    return made
 
 
 @pytest.mark.case("X755", "junk under every name that the ceremony's results have")
@@ -82,18 +70,18 @@ def test_the_active_group_is_found_under_its_second_name(
     board = folder.board(setting, NOW)
     assert board.outcome is not None
     pending = group_of(board.outcome)
-    drills = []
+    drills: list[bytes] = []
+    known: dict[bytes, GroupFile] = {}
 
     def activated(group: GroupFile, found: Any, now: int) -> GroupFile:
         drills.extend(found)
         return replace(group, activation=dkg().group(active=True).activation)
 
     monkeypatch.setattr(ceremony_runner, "activated", activated)
-    monkeypatch.setattr(ceremony_results.GroupFile, "parse", lambda raw, what="": PARSED[raw])
-    PARSED: dict[bytes, GroupFile] = {}
+    monkeypatch.setattr(GroupFile, "parse", lambda raw, what: known[raw])
     active = activated(pending, [], NOW)
     for group in (pending, active, dkg().group(active=True)):
-        PARSED[group.to_bytes()] = group
+        known[group.to_bytes()] = group
     for strange in (pending, dkg().group(active=True)):
         (room.usb / "group.json").write_bytes(strange.to_bytes())
         for number in range(25):
@@ -131,7 +119,7 @@ def test_equal_bytes_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
         return parse(raw, what)
 
     parse = Deal.parse
-    monkeypatch.setattr(boards.Deal, "parse", counted)
+    monkeypatch.setattr(Deal, "parse", counted)
     for number in range(1000):
         files[f"deal-01-c{number}.json"] = files["deal-01.json"]
         files[f"deal-02-j{number}.json"] = JUNK

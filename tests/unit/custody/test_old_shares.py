@@ -165,9 +165,7 @@ def test_a_share_is_sealed_anew_only_to_its_holder(desk: Desk) -> None:
     def job(changed: Any) -> Any:
         text = changed.to_bytes().decode()
         return take(
-            ResealShare(
-                token=TOKEN, pin=PIN, group=group.to_bytes().decode(), acknowledgement=text
-            )
+            ResealShare(token=TOKEN, pin=PIN, group=group.to_bytes().decode(), acknowledgement=text)
         )
 
     sealed = Envelope.parse(reseal_share(job(file))["envelope"].encode())
@@ -217,8 +215,8 @@ def destroy(notes: Path, **changes: Any) -> Any:
     new = reshare()
     fields: dict[str, Any] = {
         "certificate": new.certificate().to_bytes().decode(),
-        "previous": new.setting.old.to_bytes().decode(), "index": 1, "envelope": old_envelope(SPARE),
-        "spare": False, "gone": (), "notes": str(notes),
+        "previous": new.setting.old.to_bytes().decode(), "index": 1,
+        "envelope": old_envelope(SPARE), "spare": False, "gone": (), "notes": str(notes),
         "acknowledgements": tuple(
             (index, new.acknowledgement(index).to_bytes().decode()) for index in new.members
         ),
@@ -226,7 +224,7 @@ def destroy(notes: Path, **changes: Any) -> Any:
     return take(DestroyKey(token=TOKEN, pin=PIN, **(fields | changes)))
 
 
-@pytest.mark.case("X751", "order to destroy the card's key while another slot of the envelope opens")
+@pytest.mark.case("X751", "order to destroy the card's key while another slot still opens")
 def test_no_receipt_while_a_slot_opens(desk: Desk, tmp_path: Path) -> None:
     desk.token = Token(OLD, [Key(OWN)])
     refused("E_TOO_EARLY", "opens on other tokens too", destroy_key, destroy(tmp_path))
@@ -253,12 +251,12 @@ def test_the_envelope_is_of_the_old_share(desk: Desk, tmp_path: Path) -> None:
     assert desk.destroyed == []
 
 
-@pytest.mark.case("X752", "key that seems absent, and another on the token does not prove its point")
+@pytest.mark.case("X752", "key that seems absent, and another one does not prove its point")
 def test_a_hidden_key_does_not_count(desk: Desk, tmp_path: Path) -> None:
     desk.token = Token(OLD, [Key(OWN, hidden=True)])
     order = destroy(tmp_path, envelope=old_envelope())
     refused("E_PROVENANCE", "another key", destroy_key, order)
-    desk.token = Token(OLD, [Key(b"\x04" + b"\x01" * 64)])  # really gone: all that is left is proven
+    desk.token = Token(OLD, [Key(b"\x04" + b"\x01" * 64)])  # gone: all that is left is proven
     assert destroy_key(destroy(tmp_path, envelope=old_envelope()))["receipt"]
 
 

@@ -253,10 +253,8 @@ def test_a_worker_signs_a_card_after_the_proof_only(
         with pytest.raises(SignerError):
             work(ReplaceCard(**order | {"proof": proof} | changes))
 
-    @contextlib.contextmanager
     def spare(*_: object, **__: object) -> Iterator[None]:
         raise TokenKeyError("not one that the envelope is for")
-        yield
 
     monkeypatch.setattr(repairing, "session_on", spare)
     with pytest.raises(TokenKeyError) as caught:

@@ -1,0 +1,145 @@
+"""What a person at a ceremony's desk is told and asked, and what he may not be told in silence."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from signer.ceremony.steps import DEAL, DESTROY, Me, Step
+from signer.cli import confirming
+from signer.cli.carding import _words as card_words
+from signer.cli.confirming import confirm
+from signer.cli.group import group_text
+from signer.cli.main import cli
+from signer.cli.printer import Printer
+from signer.custody.ceremony_folder import CeremonyFolder
+from signer.custody.ceremony_runner import Runner
+from signer.custody.ceremony_state import CeremonyState
+from signer.custody.jobs.sources import TokenChoice
+from signer.errors import DeniedError, SignerError, UsageError
+from signer.hsm.profile import load_profile
+from signer.messages.card import fingerprint
+from signer.sealing.envelope import key_fingerprint
+from signer.sealing.share import seal_share
+from signer.secret import SecretBytes
+from signer.threshold.params import ShareIndex
+from tests.simulators.ceremony import Gathering, Person
+from tests.simulators.holders import NOW, make_card, seeded
+from tests.unit.ceremony.honest import dkg, reshare
+
+SPARE = Person.new("spare").card.body.kex
+
+
+class Terminal:
+    """A terminal on which somebody types the same answer again and again."""
+
+    def __init__(self, answer: str, patch: pytest.MonkeyPatch) -> None:
+        self.said: list[str] = []
+        patch.setattr(confirming, "terminal", self.open)
+        patch.setattr(confirming, "say", lambda tty, text: self.said.append(text))
+        patch.setattr(confirming, "ask", lambda tty, prompt: answer)
+
+    @contextlib.contextmanager
+    def open(self, *_: str) -> Iterator[int]:
+        yield 0
+
+
+def runner(tmp_path: Path, **more: Any) -> Runner:
+    """Return old holder 1's desk in a reshare that he has joined."""
+    setting = reshare().setting
+    tmp_path.mkdir(exist_ok=True)
+    (tmp_path / "roster.json").write_bytes(setting.roster.to_bytes())
+    (tmp_path / "previous.json").write_bytes(setting.old.to_bytes())
+    me = Me(ShareIndex(1), 1, 1)
+    CeremonyState.of(tmp_path / "state", setting.roster).join(me, NOW)
+    return Runner(folder=CeremonyFolder(tmp_path), state=tmp_path / "state",
+                  clock=lambda: NOW, **more)  # fmt: skip
+
+
+@pytest.mark.case("X763", "old key destroyed: which keys, and that other shares die with them")
+def test_what_is_destroyed_is_said_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = dkg().members[1].card.body.kex
+    with SecretBytes(dkg().share(1)) as plain:
+        binding = dkg().group(active=True).binding(ShareIndex(1))
+        envelope = seal_share(plain, binding, [own, SPARE], seeded(2)).to_bytes()
+    desk, step = runner(tmp_path, envelope=envelope), Step(DESTROY, "")
+    tty = Terminal("destroy", monkeypatch)
+    confirm(step, desk, False)
+    (said,) = tty.said
+    for point in (own, SPARE):
+        assert key_fingerprint(point) in said
+    assert "the share of another\ngroup" in said
+    Terminal("yes", monkeypatch)
+    with pytest.raises(DeniedError):
+        confirm(step, desk, False)
+    confirm(step, desk, True)
+
+
+def test_which_keys_are_destroyed_only_the_envelope_tells(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--envelope"):
+        confirm(Step(DESTROY, ""), runner(tmp_path), False)
+
+
+@pytest.mark.case("X764", "deal of a reshare without a journal: the dealer has to say it in words")
+def test_whoever_has_no_journal_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk, step = runner(tmp_path, no_journal=True), Step(DEAL, "")
+    tty = Terminal("never", monkeypatch)
+    confirm(step, desk, True)
+    assert "it has signed nothing" in tty.said[0]
+    Terminal("yes", monkeypatch)
+    with pytest.raises(DeniedError, match="nothing was dealt"):
+        confirm(step, desk, True)
+    confirm(Step(DEAL, ""), runner(tmp_path / "other", journal=Path("j")), False)
+
+
+@pytest.mark.case("X759", "share recover: a group file before a DKG, and none before a reshare")
+def test_previous_goes_with_a_reshare(tmp_path: Path) -> None:
+    previous = tmp_path / "previous.json"
+    previous.write_bytes(dkg().group(active=True).to_bytes())
+
+    def recover(made: Gathering, *more: str | Path) -> str:
+        certificate = tmp_path / "certificate.json"
+        certificate.write_bytes(made.certificate().to_bytes())
+        words = ["share", "recover", "--certificate", certificate, "--token", "x", "--pin-file",
+                 tmp_path / "pin", "--out", tmp_path / "out.json", *more]  # fmt: skip
+        done = CliRunner().invoke(cli, list(map(str, words)), obj=Printer())
+        assert isinstance(done.exception, UsageError)
+        return done.exception.message
+
+    assert "it is of a dkg" in recover(dkg(), "--previous", previous)
+    assert "needs --previous" in recover(reshare())
+
+
+@pytest.mark.case("X762", "software token's card shown without the word REHEARSAL")
+def test_a_software_token_s_fingerprint_says_so() -> None:
+    people = {
+        index: Person(name, dkg().members[index].kex, make_card(name, software=soft))
+        for index, name, soft in ((1, "Ada", True), (2, "Ben", False))
+    }
+    group = dkg().group()
+    object.__setattr__(group, "cards", (people[1].card, people[2].card, group.cards[2]))
+    text = group_text(group)
+    assert f"REHEARSAL {fingerprint(people[1].card.digest)}" in text
+    assert f"REHEARSAL {fingerprint(people[2].card.digest)}" not in text
+    for index, marked in ((1, True), (2, False)):
+        words = card_words(people[index].card, Path("card.json"), fresh=False)
+        assert (f"REHEARSAL {fingerprint(people[index].card.digest)}" in words) == marked
+
+
+@pytest.mark.case("X757", "no journal named, both named, or one that is not there")
+def test_a_dealer_names_his_journal_or_says_that_there_is_none(tmp_path: Path) -> None:
+    token = TokenChoice(profile=load_profile("softhsm2"), label="x")
+    setting = reshare().setting
+    for more, words in (
+        ({}, "needs --journal"),
+        ({"journal": tmp_path / "j", "no_journal": True}, "needs --journal"),
+        ({"journal": tmp_path / "nowhere"}, "there is no journal"),
+    ):
+        desk = Runner(folder=CeremonyFolder(tmp_path), state=tmp_path, clock=lambda: NOW,
+                      token=token, **more)  # fmt: skip
+        with pytest.raises(SignerError, match=words) as caught:
+            desk._state_bindings(setting, 1)
+        assert "--no-journal" in caught.value.hint

@@ -1,0 +1,127 @@
+"""`signer ceremony verify`: 0 for a ceremony that has succeeded, and for nothing less."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from signer.cli.main import cli
+from signer.cli.printer import Printer
+from signer.errors import SignerError
+from signer.policy.policy import NEVER, Policy
+from signer.strict import canonical
+from tests.simulators.ceremony import Gathering
+from tests.simulators.holders import ADDRESS
+
+POLICY = Policy(labels={ADDRESS: "treasury"}, approval=NEVER)
+Damage = Callable[[Path], object]
+
+
+@cache
+def gathering() -> Gathering:
+    return Gathering.dkg(2, 3, policy_digest=POLICY.digest)
+
+
+@cache
+def finished_files() -> dict[str, bytes]:
+    made = gathering()
+    return made.files() | {
+        "roster.json": made.setting.roster.to_bytes(),
+        "policy.json": canonical(POLICY.to_json()) + b"\n",
+        "certificate.json": made.certificate().to_bytes(),
+        "group-pending.json": made.group().to_bytes(),
+        "group.json": made.group(active=True).to_bytes(),
+    }
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, data in finished_files().items():
+        (tmp_path / name).write_bytes(data)
+    return tmp_path
+
+
+def verify(folder: Path) -> tuple[SignerError | None, dict[str, Any]]:
+    """Run it: its error, and what it printed."""
+    done = CliRunner().invoke(cli, ["ceremony", "verify", str(folder), "--json"], obj=Printer())
+    if done.exception is not None and not isinstance(done.exception, SignerError | SystemExit):
+        raise done.exception
+    value = json.JSONDecoder().raw_decode(done.stdout)[0] if done.stdout.strip() else {}
+    error = done.exception if isinstance(done.exception, SignerError) else None
+    assert (error is None) == bool(value["verified"])
+    return error, value
+
+
+def removed(name: str) -> Damage:
+    return lambda folder: (folder / name).unlink()
+
+
+def put(name: str, data: bytes) -> Damage:
+    return lambda folder: (folder / name).write_bytes(data)
+
+
+def doctored(**changes: Any) -> bytes:
+    return replace(gathering().group(), **changes).to_bytes()
+
+
+OTHER_POLICY = canonical(Policy(labels={ADDRESS: "other"}, approval=NEVER).to_json())
+
+
+@pytest.mark.case("X756", "verify: something is missing, or is of another ceremony")
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (removed("ack-02.json"), "the acknowledgements of member 2"),
+        (removed("group.json"), "group.json: the group file"),
+        (put("group.json", doctored()), "group.json: the group file"),
+        (put("group.json", b"junk"), "group.json: the group file"),
+        (put("group-pending.json", doctored(origin="split")), "group-pending.json: what lies"),
+        (put("group-pending.json", doctored(rehearsal=True)), "group-pending.json: what lies"),
+        (put("group-pending.json", doctored(policy_digest=bytes(32))), "group-pending.json: what"),
+        (removed("policy.json"), "policy.json: "),
+        (put("policy.json", OTHER_POLICY), "policy.json: it is not the policy that the roster"),
+        (removed("certificate.json"), "certificate.json: none that holds"),
+        (put("certificate.json", b"junk"), "certificate.json: none that holds"),
+        (put("deal-01.json", b"junk"), "deal-01.json: "),
+        (put("agree-03.json", b"{}"), "agree-03.json: "),
+    ],
+    ids=lambda value: value.replace(" ", "-")[:40] if isinstance(value, str) else "",
+)  # fmt: skip
+def test_what_is_missing_is_said(folder: Path, damage: Damage, words: str) -> None:
+    assert verify(folder)[0] is None
+    damage(folder)
+    error, value = verify(folder)
+    assert error is not None
+    assert words in error.message
+    assert any(what.startswith(words[:12]) for what in value["missing"])
+
+
+@pytest.mark.case("X755", "verify: junk beside the files of a ceremony that has succeeded")
+def test_junk_beside_a_good_ceremony(folder: Path) -> None:
+    strange = Gathering.dkg(2, 3)
+    junk = {
+        "deal-77.json": b"junk", "deal-01-more.json": strange.deal(1).to_bytes(),
+        "agree-02-x.json": b"{}", "ack-99.json": b"", "group-0123abcd.json": b"junk",
+        "certificate-0123abcd.json": strange.certificate().to_bytes(),
+        "group-pending-0123abcd.json": strange.group().to_bytes(), "previous.json": b"junk",
+    }  # fmt: skip
+    for name, data in junk.items():
+        (folder / name).write_bytes(data)
+    error, value = verify(folder)
+    assert (error, value["missing"]) == (None, [])
+    files = [problem["file"] for problem in value["problems"]]
+    assert {"deal-77.json", "ack-99.json", "group-0123abcd.json"} <= set(files)
+    done = CliRunner().invoke(cli, ["ceremony", "verify", str(folder)], obj=Printer())
+    (line,) = (line for line in done.stdout.splitlines() if "ack-99" in line)
+    assert line.count("ack-99.json") == 1
+    # And the true ones may stand under their second names.
+    for name in ("group.json", "certificate.json", "group-pending.json"):
+        true = finished_files()[name]
+        (folder / name.replace(".json", "-0123abcd.json")).write_bytes(true)
+        (folder / name).write_bytes(b"junk")
+    assert verify(folder)[0] is None
