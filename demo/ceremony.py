@@ -116,9 +116,10 @@ class Story:
 
     def refuse(self, holder: Holder, code: str) -> None:
         """Let one agent be asked for a signature that it must not give, and for which reason."""
-        request = self.pool.request([1234500], name=f"{code}.json")
+        name = f"{code}-{holder.token.label}"
+        request = self.pool.request([1234500], name=f"{name}.json")
         self.pool.start_agent(holder)
-        out = self.folder / code
+        out = self.folder / name
         done = self.pool.sign(request, out, agents=[holder.socket], expect=None)
         self.pool.stop_agent(holder)
         if not done.returncode or code not in done.stdout + done.stderr:

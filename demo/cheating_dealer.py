@@ -55,7 +55,7 @@ def main() -> None:
         deal = Deal(sign_file(identity, PAYLOAD_TYPE, body.to_payload()), ciphertexts)
         info = _SESSION + setting.roster.id
         kept = sealed_json(seal(card.body.kex, info, b"", seed, os.urandom))
-    desk.keep(DEALT, canonical({"session": kept, "deal": deal.to_json()}) + b"\n")
+    desk.keep(DEALT, canonical({"session": kept, "deal": deal.to_json(), "bindings": None}) + b"\n")
 
 
 def false_deal(

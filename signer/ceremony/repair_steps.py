@@ -18,6 +18,7 @@ from signer.ceremony.steps import ABORTED, ANSWER, DONE, WAIT, Me, Step
 from signer.errors import CeremonyError
 
 DELTA, SIGMA, FINISH, REPLACE = "delta", "sigma", "finish", "replace"
+OWN = (DELTA, SIGMA, FINISH, REPLACE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from signer.ceremony.bundle import Bundle
+from signer.ceremony.repair_steps import OWN as REPAIR_OWN
 from signer.ceremony.setting import Setting
 from signer.ceremony.steps import ABORTED, OWN, Me
 from signer.cli import wiring
@@ -258,7 +259,8 @@ def _require_same(typed: str, ceremony: bytes) -> None:
 
 def _print_step(printer: Printer, taken: Taken) -> None:
     step, after, new, strange = taken
-    done = step if step.name in OWN and step.name != after.name else None
+    own = (*OWN, *REPAIR_OWN)
+    done = step if step.name in own and step.name != after.name else None
     lines = []
     if done is not None:
         lines.append(f"done    {done.words}")
@@ -274,7 +276,8 @@ def _print_step(printer: Printer, taken: Taken) -> None:
         "waits_for": list(after.waits_for),
         "words": after.words,
     }
-    printer.result(value, "\n".join(printable(line) for line in lines))
+    show = printer.failed_result if after.name == ABORTED else printer.result
+    show(value, "\n".join(printable(line) for line in lines))
 
 
 def _role_words(me: Me) -> str:

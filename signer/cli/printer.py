@@ -31,6 +31,13 @@ class Printer:
                 hint="look at what the command wrote before you run it again",
             ) from None
 
+    def failed_result(self, value: Mapping[str, Any], text: str) -> None:
+        """Print what came of a command that is about to fail; as JSON it goes with the error."""
+        if self.json:
+            self.account = value
+        else:
+            self.result(value, text)
+
     def note(self, text: str) -> None:
         """Say something to the person, beside the result."""
         click.echo(printable(text), err=True)

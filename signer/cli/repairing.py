@@ -148,13 +148,14 @@ def verify_repair(printer: Printer, setting: RepairSetting, *, folder: Path) -> 
         raise CeremonyError(f"{REPAIRED} is not what the other files come to", code="E_TRANSCRIPT")
     text, value = repair_minutes(board), board_json(board, None)
     if board.aborted:
-        printer.result({**value, "verified": False}, text)
+        printer.failed_result({**value, "verified": False}, text)
         raise CeremonyError(repair_abort_words(board), code="E_ABORTED")
     if board.problems and done is None:
-        printer.result({**value, "verified": False}, text)
+        printer.failed_result({**value, "verified": False}, text)
         first = board.problems[0]
         raise CeremonyError(f"{first.file}: {first.message}", code=first.code)
-    printer.result({**value, "verified": done is not None}, text)
+    show = printer.result if done is not None else printer.failed_result
+    show({**value, "verified": done is not None}, text)
     if done is None:
         raise CeremonyError("the share is not repaired yet", code="E_CEREMONY")
 

@@ -51,7 +51,9 @@ def verify(printer: Printer, *, folder: Path) -> None:
         text += "\n" + deletion_words(setting.previous, gone)
     text = "\n".join([text, *problem_lines(board), *(f"missing: {what}" for what in missing)])
     value = board_json(board, active, gone, None)
-    printer.result({**value, "verified": not missing, "missing": missing}, text)
+    value |= {"verified": not missing, "missing": missing}
+    show = printer.failed_result if missing or board.aborted else printer.result
+    show(value, text)
     if board.aborted:
         raise CeremonyError(abort_words(board), code="E_ABORTED")
     if missing:

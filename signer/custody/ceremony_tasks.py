@@ -30,8 +30,8 @@ from signer.custody.jobs.ceremony import (
 )
 from signer.custody.jobs.key_source import KeySource
 from signer.custody.jobs.sources import SecretSource, TokenChoice
-from signer.custody.old_keys import gone_keys, keep_gone, keys_of
 from signer.custody.journal_file import JournalFile
+from signer.custody.old_keys import gone_keys, keep_gone, keys_of
 from signer.custody.orders import pin_source, state_bindings
 from signer.custody.worker_process import run_worker
 from signer.errors import CeremonyError, JournalError, UsageError
@@ -110,7 +110,9 @@ class CeremonyTasks:
                 hint="agent.yaml names it; if no agent ever ran with this share: --no-journal",
             )
         if self.journal is not None:
-            JournalFile.open(self.journal).close()  # an agent that runs would bind more than is said
+            JournalFile.open(
+                self.journal
+            ).close()  # an agent that runs would bind more than is said
         owner = (setting.old.group_id, dealer)
         return state_bindings(self.token, self.pin, self.journal, owner)
 
