@@ -116,7 +116,7 @@ class Story:
 
     def refuse(self, holder: Holder, code: str) -> None:
         """Let one agent be asked for a signature that it must not give, and for which reason."""
-        name = f"{code}-{holder.token.label}"
+        name = f"{code}-{self.shown()['epoch']}-{holder.index}"
         request = self.pool.request([1234500], name=f"{name}.json")
         self.pool.start_agent(holder)
         out = self.folder / name

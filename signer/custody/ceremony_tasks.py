@@ -110,9 +110,7 @@ class CeremonyTasks:
                 hint="agent.yaml names it; if no agent ever ran with this share: --no-journal",
             )
         if self.journal is not None:
-            JournalFile.open(
-                self.journal
-            ).close()  # an agent that runs would bind more than is said
+            JournalFile.open(self.journal).close()  # in use: more would be bound
         owner = (setting.old.group_id, dealer)
         return state_bindings(self.token, self.pin, self.journal, owner)
 

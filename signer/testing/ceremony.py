@@ -67,9 +67,7 @@ class Ceremony:
         done = self.pool.run("ceremony", "next", self.folder, "--state", self.state(holder),
                              *holder.token_options, *self.options.get(holder.index, ()), *more,
                              "--json", holder=holder, expect=expect)  # fmt: skip
-        text = done.stdout.strip()
-        value, _ = json.JSONDecoder().raw_decode(text)
-        return dict(value)
+        return dict(json.loads(done.stdout))
 
     def run(self, until: str = "activate") -> None:
         """Let everybody take his steps, round after round, until all are told `until`."""

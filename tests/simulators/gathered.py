@@ -58,7 +58,7 @@ def told(ceremony: Ceremony, holder: int, *more: str | Path) -> tuple[int, dict[
         *more, "--json", holder=who, expect=None,
     )  # fmt: skip
     assert "Traceback" not in done.stderr, done.stderr
-    value = json.JSONDecoder().raw_decode(done.stdout.strip())[0] if done.stdout.strip() else {}
+    value = json.loads(done.stdout) if done.stdout.strip() else {}
     return done.returncode, dict(value), done.stderr
 
 

@@ -48,10 +48,11 @@ def folder(tmp_path: Path) -> Path:
 
 def verify(folder: Path) -> tuple[SignerError | None, dict[str, Any]]:
     """Run it: its error, and what it printed."""
-    done = CliRunner().invoke(cli, ["ceremony", "verify", str(folder), "--json"], obj=Printer())
+    printer = Printer()
+    done = CliRunner().invoke(cli, ["ceremony", "verify", str(folder), "--json"], obj=printer)
     if done.exception is not None and not isinstance(done.exception, SignerError | SystemExit):
         raise done.exception
-    value = json.JSONDecoder().raw_decode(done.stdout)[0] if done.stdout.strip() else {}
+    value = json.loads(done.stdout) if done.stdout.strip() else dict(printer.account)
     error = done.exception if isinstance(done.exception, SignerError) else None
     assert (error is None) == bool(value["verified"])
     return error, value
