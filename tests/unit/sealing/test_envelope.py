@@ -336,6 +336,7 @@ P384 = ec.generate_private_key(ec.SECP384R1()).public_key()
         b"\x04" + b"\xff" * 64,
         P384.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint),
     ],
+    ids=range(9),
 )
 def test_bad_recipient_point(point: bytes) -> None:
     with pytest.raises(EncodingError):
