@@ -123,7 +123,8 @@ def altered(**changes: Any) -> bytes:
     [
         b"", b"[]", b"7", b"null", b'"x"', b"true", b"{}", b"\0", b"{" * 9, b"[" * 100_000,
         b'{"a":' * 100_000, bytes(32), BODY + BODY, BODY[:-10], gzip.compress(BODY, mtime=0),
-        b"\xef\xbb\xbf" + BODY, BODY.replace(b"mainnet", b"mainne\xc3"), BODY.replace(b"mainnet", b"\\ud800"),
+        b"\xef\xbb\xbf" + BODY, BODY.replace(b"mainnet", b"mainne\xc3"),
+        BODY.replace(b"mainnet", b"\\ud800"),
         BODY.replace(b'"kind"', b'"\\udfff"'), BODY.replace(b'"epoch":1', b'"epoch":1.0'),
         BODY.replace(b'"epoch":1', b'"epoch":1,"epoch":1'), BODY.replace(b":1,", b":NaN,"),
         altered(pin="1234"), altered(signing_root="00" * 32), altered(domain="0a" + "00" * 31),
