@@ -10,7 +10,12 @@ from pkcs11.constants import TokenFlag
 from pkcs11.exceptions import PKCS11Error
 from pkcs11.types import Slot
 
-from signer.errors import TokenAmbiguousError, TokenNotFoundError, UnknownTokenError
+from signer.errors import (
+    TokenAmbiguousError,
+    TokenNotFoundError,
+    TokenRemovedError,
+    UnknownTokenError,
+)
 from signer.hsm.module import Module
 from signer.hsm.profile import DeviceProfile, profile_names
 from signer.hsm.translate import translated
@@ -89,8 +94,10 @@ def list_tokens(module: Module) -> tuple[TokenInfo, ...]:
     Raises:
         TokenError: the module itself does not answer.
     """
-    with translated("listing tokens", f"module {str(module.path)!r}"):
-        slots = module.slots()
+    try:
+        slots = _slots(module)
+    except TokenRemovedError:  # one was unplugged while they were listed
+        slots = _slots(module)
     tokens = []
     for slot in slots:
         try:
@@ -98,6 +105,11 @@ def list_tokens(module: Module) -> tuple[TokenInfo, ...]:
         except (PKCS11Error, UnicodeError):
             continue
     return tuple(tokens)
+
+
+def _slots(module: Module) -> list[Slot]:
+    with translated("listing tokens", f"module {str(module.path)!r}"):
+        return module.slots()
 
 
 def find_token(module: Module, selector: TokenSelector) -> TokenInfo:
