@@ -67,8 +67,10 @@ def test_the_wheel_of_the_sdist_is_the_wheel(built: dict[str, bytes], tmp_path: 
     (wheel,) = [name for name in built if name.endswith(".whl")]
     (tmp_path / sdist).write_bytes(built[sdist])
     with tarfile.open(tmp_path / sdist) as archive:
-        careful = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # since 3.11.4
-        archive.extractall(tmp_path / "unpacked", **careful)
+        if hasattr(tarfile, "data_filter"):  # since 3.11.4
+            archive.extractall(tmp_path / "unpacked", filter="data")
+        else:
+            archive.extractall(tmp_path / "unpacked")
     again = build(tmp_path / "unpacked" / sdist.removesuffix(".tar.gz"), tmp_path / "dist")
     assert again[wheel] == built[wheel]
 
