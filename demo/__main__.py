@@ -1,35 +1,20 @@
 """`make demo`: five tokens, three of five, one holder stopped, one lying; and the file is right."""
 
-import argparse
 import json
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
+from demo import stage
 from demo.verification import verify_file
-from signer.errors import SignerError
 from signer.testing.pool import CommandFailedError, Holder, Pool, summary
 
 HERE = Path(__file__).resolve().parent
 NAMES = ("Ada", "Boris", "Chidi", "Dolores", "Emeka")
 THRESHOLD = 3
 STOPPED, LYING = 4, 2  # share indices
-
-
-def main() -> int:
-    """Run the demo; leave group file, signed changes and summary.json in --out."""
-    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
-    parser.add_argument("--out", type=Path, required=True)
-    out: Path = parser.parse_args().out.absolute()
-    with tempfile.TemporaryDirectory(prefix="signer-demo-") as folder:
-        try:
-            return run(Path(folder), out)
-        except (SignerError, CommandFailedError) as error:
-            print(f"the demo failed: {error}", file=sys.stderr)
-            return 1
 
 
 def run(folder: Path, out: Path) -> int:
@@ -151,4 +136,4 @@ def entries(value: object) -> list[dict[str, object]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stage.main("make demo", __doc__, run))

@@ -1,11 +1,9 @@
 """`make demo-ceremony`: five people make a key together; one cheats, one loses his token."""
 
-import argparse
 import json
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from demo import stage
 from demo.__main__ import HERE, NAMES, THRESHOLD
 from demo.verification import verify_file
-from signer.errors import SignerError
 from signer.testing.ceremony import Ceremony
 from signer.testing.pool import CommandFailedError, Holder, Pool, summary
 
@@ -25,19 +23,6 @@ CHEAT, VICTIM, LOST = 5, 3, 4  # share indices
 LATER = ("cheated", "repaired", "reshared", "signed")  # folders in --out, beside the first ceremony
 MADE = ("deal-*", "agree-*", "ack-*", "drill-*", "roster", "policy", "certificate", "group*",
         "summary")  # fmt: skip
-
-
-def main() -> int:
-    """Run the demo; leave every public file in --out."""
-    parser = argparse.ArgumentParser(prog="make demo-ceremony", description=__doc__)
-    parser.add_argument("--out", type=Path, required=True)
-    out: Path = parser.parse_args().out.absolute()
-    with tempfile.TemporaryDirectory(prefix="signer-demo-") as folder:
-        try:
-            return run(Path(folder), out)
-        except (SignerError, CommandFailedError) as error:
-            print(f"the demo failed: {error}", file=sys.stderr)
-            return 1
 
 
 def run(folder: Path, out: Path) -> int:
@@ -342,4 +327,4 @@ def leave(out: Path, story: Story) -> list[Path]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stage.main("make demo-ceremony", __doc__, run))

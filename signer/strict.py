@@ -69,12 +69,15 @@ def parse_base64(value: Any, what: str, *, max_bytes: int) -> bytes:
     Raises:
         SchemaError: anything else.
     """
+    too_long = f"{what} must be base64 of at most {max_bytes} bytes"
     if not isinstance(value, str) or len(value) > 4 * (max_bytes // 3 + 1):
-        raise SchemaError(f"{what} must be base64 of at most {max_bytes} bytes")
+        raise SchemaError(too_long)
     try:
         raw = base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
         raise SchemaError(f"{what} is not base64") from None
+    if len(raw) > max_bytes:
+        raise SchemaError(too_long)
     if encode_base64(raw) != value:
         raise SchemaError(f"{what} is not canonical base64")
     return raw
@@ -191,6 +194,13 @@ class Fields:
     def hex_bytes(self, name: str, size: int) -> bytes:
         """Take exactly `size` bytes written as lower-case hex, no 0x."""
         return parse_hex(self.take(name), size, f"{self.what}: field {name!r}")
+
+    def packed(self, name: str, *, of: str, size: int, high: int) -> tuple[bytes, ...]:
+        """Take 1 to `high` byte strings of `size` bytes each, written as one in base64."""
+        raw = parse_base64(self.take(name), f"{self.what}: field {name!r}", max_bytes=size * high)
+        if not raw or len(raw) % size:
+            self.fail(name, f"must be {of} of {size} bytes")
+        return tuple(raw[at : at + size] for at in range(0, len(raw), size))
 
     def array(self, name: str, *, low: int, high: int) -> list[Any]:
         """Take a list with low..high entries."""

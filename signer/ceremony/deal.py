@@ -20,7 +20,6 @@ from signer.strict import (
     Fields,
     canonical,
     encode_base64,
-    parse_base64,
     parse_hex,
     parse_object,
 )
@@ -81,18 +80,11 @@ class DealBody:
         fields = Fields(parse_object(payload, what=what, max_bytes=MAX_PAYLOAD), what)
         fields.constant("type", "signer-deal")
         fields.constant("version", 1)
-        raw = parse_base64(
-            fields.take("commitments"),
-            f"{what}: field 'commitments'",
-            max_bytes=COMMITMENT_BYTES * MAX_HOLDERS,
-        )
-        if not raw or len(raw) % COMMITMENT_BYTES:
-            fields.fail("commitments", f"must be points of {COMMITMENT_BYTES} bytes")
         body = cls(
             ceremony=fields.hex_bytes("ceremony", 32),
             dealer=fields.integer("dealer", low=0, high=MAX_HOLDERS),
-            commitments=tuple(
-                raw[at : at + COMMITMENT_BYTES] for at in range(0, len(raw), COMMITMENT_BYTES)
+            commitments=fields.packed(
+                "commitments", of="points", size=COMMITMENT_BYTES, high=MAX_HOLDERS
             ),
             proof=_proof(fields),
             ciphertexts_root=fields.hex_bytes("ciphertexts_root", 32),

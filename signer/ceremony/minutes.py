@@ -7,10 +7,9 @@ from typing import NamedTuple
 from signer.ceremony.agreement import agreeing, open_agreement
 from signer.ceremony.board import Board
 from signer.ceremony.certificate import certificate_digest, group_of
-from signer.ceremony.roster import ReshareTerms, SplitTerms, marked
+from signer.ceremony.roster import ReshareTerms, SplitTerms
 from signer.ceremony.steps import name_of
-from signer.messages.card import fingerprint
-from signer.messages.group_file import GroupFile
+from signer.messages.group_file import GroupFile, marked_fingerprint
 from signer.messages.networks import Network
 
 
@@ -122,7 +121,7 @@ def _acknowledged(board: Board) -> Iterator[Entry]:
 
 def _marker(board: Board) -> Callable[[bytes], str]:
     rehearsal = board.setting.roster.rehearsal
-    return lambda digest: marked(fingerprint(digest), rehearsal=rehearsal)
+    return lambda digest: marked_fingerprint(digest, rehearsal=rehearsal)
 
 
 def _network(network: Network) -> str:

@@ -27,7 +27,6 @@ from signer.strict import (
     Fields,
     canonical,
     encode_base64,
-    parse_base64,
     parse_object,
 )
 from signer.threshold.params import MAX_HOLDERS, ShareIndex
@@ -77,18 +76,11 @@ class DeltaBody:
         fields = Fields(parse_object(payload, what=what, max_bytes=MAX_PAYLOAD), what)
         fields.constant("type", KIND)
         fields.constant("version", 1)
-        raw = parse_base64(
-            fields.take("commitments"),
-            f"{what}: field 'commitments'",
-            max_bytes=COMMITMENT_BYTES * MAX_HOLDERS,
-        )
-        if not raw or len(raw) % COMMITMENT_BYTES:
-            fields.fail("commitments", f"must be points of {COMMITMENT_BYTES} bytes")
         body = cls(
             ceremony=fields.hex_bytes("ceremony", 32),
             helper=fields.integer("helper", low=1, high=MAX_HOLDERS),
-            commitments=tuple(
-                raw[at : at + COMMITMENT_BYTES] for at in range(0, len(raw), COMMITMENT_BYTES)
+            commitments=fields.packed(
+                "commitments", of="points", size=COMMITMENT_BYTES, high=MAX_HOLDERS
             ),
             ciphertexts_root=fields.hex_bytes("ciphertexts_root", 32),
             moment=fields.integer("moment", low=0, high=MAX_MOMENT),

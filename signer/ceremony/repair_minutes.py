@@ -5,8 +5,7 @@ from datetime import UTC, datetime
 from signer.ceremony.minutes import Entry
 from signer.ceremony.repair_board import RepairBoard
 from signer.ceremony.repair_proof import repair_digest
-from signer.ceremony.roster import marked
-from signer.messages.card import fingerprint
+from signer.messages.group_file import marked_fingerprint
 
 
 def repair_entries(board: RepairBoard) -> list[Entry]:
@@ -31,7 +30,7 @@ def repair_minutes(board: RepairBoard) -> str:
     before = group.card_of(roster.lost)
 
     def mark(digest: bytes) -> str:
-        return marked(fingerprint(digest), rehearsal=roster.rehearsal)
+        return marked_fingerprint(digest, rehearsal=roster.rehearsal)
 
     lines = [
         f"Share {int(roster.lost)} repaired",

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
-from signer.ceremony.roster import MAX_OPEN_SECONDS, NONCE_BYTES, marked
+from signer.ceremony.roster import MAX_OPEN_SECONDS, NONCE_BYTES, require_within
 from signer.ceremony.statement import MAX_MOMENT
 from signer.errors import CeremonyError, GroupFileError, SchemaError, ThresholdParameterError
-from signer.messages.card import Card, fingerprint
-from signer.messages.group_file import GroupFile, require_fresh_card
+from signer.messages.card import Card
+from signer.messages.group_file import GroupFile, marked_fingerprint, require_fresh_card
 from signer.messages.group_id import MAX_EPOCH
 from signer.strict import Fields, canonical, parse_object
 from signer.threshold.params import MAX_HOLDERS, ShareIndex
@@ -48,7 +48,7 @@ class RepairRoster:
     @property
     def fingerprint(self) -> str:
         """What holders read to each other; a rehearsal's begins with the word."""
-        return marked(fingerprint(self.id), rehearsal=self.rehearsal)
+        return marked_fingerprint(self.id, rehearsal=self.rehearsal)
 
     def require_open(self, now: int) -> None:
         """Refuse a repair that has not begun or is over.
@@ -56,13 +56,7 @@ class RepairRoster:
         Raises:
             CeremonyError: E_CEREMONY_EXPIRED.
         """
-        if not self.not_before <= now < self.expires:
-            late = now >= self.expires
-            raise CeremonyError(
-                "the repair is over" if late else "the repair has not begun yet",
-                hint="begin a new one" if late else "compare the machines' clocks",
-                code="E_CEREMONY_EXPIRED",
-            )
+        require_within("repair", self.not_before, self.expires, now)
 
     def to_json(self) -> dict[str, Any]:
         """Return the roster as a JSON object."""

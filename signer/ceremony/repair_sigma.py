@@ -17,7 +17,7 @@ from signer.messages.dsse import SignedFile
 from signer.p256 import POINT_BYTES
 from signer.sealing.envelope import CIPHERTEXT_BYTES
 from signer.sealing.hpke import Sealed
-from signer.strict import Fields, canonical, encode_base64, parse_base64, parse_object
+from signer.strict import Fields, canonical, encode_base64, parse_object
 from signer.threshold.params import MAX_HOLDERS, ShareIndex
 from signer.threshold.repairing import sigma_commitment
 
@@ -65,15 +65,10 @@ class SigmaBody:
         fields = Fields(parse_object(payload, what=what, max_bytes=MAX_PAYLOAD), what)
         fields.constant("type", KIND)
         fields.constant("version", 1)
-        raw = parse_base64(
-            fields.take("deltas"), f"{what}: field 'deltas'", max_bytes=_DIGEST_BYTES * MAX_HOLDERS
-        )
-        if not raw or len(raw) % _DIGEST_BYTES:
-            fields.fail("deltas", f"must be digests of {_DIGEST_BYTES} bytes")
         body = cls(
             ceremony=fields.hex_bytes("ceremony", 32),
             helper=fields.integer("helper", low=1, high=MAX_HOLDERS),
-            deltas=tuple(raw[at : at + _DIGEST_BYTES] for at in range(0, len(raw), _DIGEST_BYTES)),
+            deltas=fields.packed("deltas", of="digests", size=_DIGEST_BYTES, high=MAX_HOLDERS),
             sealed=Sealed(
                 fields.hex_bytes("enc", POINT_BYTES),
                 fields.hex_bytes("ciphertext", CIPHERTEXT_BYTES),

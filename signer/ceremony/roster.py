@@ -14,8 +14,8 @@ from typing import Any, Self
 from signer.bls.encoding import PublicKey
 from signer.ceremony.statement import MAX_MOMENT
 from signer.errors import CeremonyError, SchemaError
-from signer.messages.card import Card, fingerprint
-from signer.messages.group_file import GroupFile, refuse_shared_keys
+from signer.messages.card import Card
+from signer.messages.group_file import GroupFile, marked_fingerprint, refuse_shared_keys
 from signer.messages.group_id import MAX_EPOCH, ROLES
 from signer.messages.networks import Network
 from signer.strict import Fields, canonical, parse_object
@@ -126,7 +126,7 @@ class Roster:
     @property
     def fingerprint(self) -> str:
         """What holders read to each other; a rehearsal's begins with the word."""
-        return marked(fingerprint(self.id), rehearsal=self.rehearsal)
+        return marked_fingerprint(self.id, rehearsal=self.rehearsal)
 
     @property
     def indices(self) -> tuple[ShareIndex, ...]:
@@ -153,13 +153,7 @@ class Roster:
         Raises:
             CeremonyError: E_CEREMONY_EXPIRED.
         """
-        if not self.not_before <= now < self.expires:
-            late = now >= self.expires
-            raise CeremonyError(
-                "the ceremony is over" if late else "the ceremony has not begun yet",
-                hint="begin a new one" if late else "compare the machines' clocks",
-                code="E_CEREMONY_EXPIRED",
-            )
+        require_within("ceremony", self.not_before, self.expires, now)
 
     def to_json(self) -> dict[str, Any]:
         """Return the roster as a JSON object."""
@@ -251,9 +245,19 @@ class Roster:
             )
 
 
-def marked(text: str, *, rehearsal: bool) -> str:
-    """Return a digest's text as people see it: a rehearsal's says so."""
-    return f"REHEARSAL {text}" if rehearsal else text
+def require_within(what: str, not_before: int, expires: int, now: int) -> None:
+    """Refuse a ceremony that has not begun or is over; all in Unix seconds.
+
+    Raises:
+        CeremonyError: E_CEREMONY_EXPIRED.
+    """
+    if not not_before <= now < expires:
+        late = now >= expires
+        raise CeremonyError(
+            f"the {what} is over" if late else f"the {what} has not begun yet",
+            hint="begin a new one" if late else "compare the machines' clocks",
+            code="E_CEREMONY_EXPIRED",
+        )
 
 
 def require_previous(roster: Roster, previous: GroupFile) -> ReshareTerms:

@@ -8,12 +8,12 @@ from signer.ceremony.agreement import DEALER, MEMBER
 from signer.ceremony.board import Board
 from signer.ceremony.certificate import certificate_digest
 from signer.ceremony.destruction import deletion_words
-from signer.ceremony.roster import ReshareTerms, SplitTerms, marked
+from signer.ceremony.roster import ReshareTerms, SplitTerms
 from signer.ceremony.setting import Setting
 from signer.ceremony.steps import Me, Step, abort_words
 from signer.cli.printer import printable, table
 from signer.messages.card import fingerprint
-from signer.messages.group_file import GroupFile
+from signer.messages.group_file import GroupFile, marked_fingerprint
 
 _KINDS = {
     "dkg": "generate a key together; nobody will ever hold the whole of it",
@@ -56,7 +56,7 @@ def roster_text(setting: Setting, me: Me) -> str:
                     index,
                     card.body.name,
                     card.body.profile,
-                    marked(fingerprint(card.digest), rehearsal=roster.rehearsal),
+                    marked_fingerprint(card.digest, rehearsal=roster.rehearsal),
                     "you" if me.member == index else "",
                 )
                 for index, card in enumerate(roster.members, start=1)

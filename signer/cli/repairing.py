@@ -12,7 +12,7 @@ from signer.ceremony.repair_minutes import repair_minutes
 from signer.ceremony.repair_proof import repair_digest
 from signer.ceremony.repair_reading import read_repair
 from signer.ceremony.repair_roster import RepairRoster, RepairSetting
-from signer.ceremony.roster import NONCE_BYTES, marked
+from signer.ceremony.roster import NONCE_BYTES
 from signer.ceremony.steps import Me, Step
 from signer.cli import wiring
 from signer.cli.person import ask, say
@@ -28,6 +28,7 @@ from signer.files import make_folder, read_file, write_new
 from signer.messages.card import MAX_BYTES as MAX_CARD_BYTES
 from signer.messages.card import Card, fingerprint
 from signer.messages.group_file import MAX_BYTES as MAX_GROUP_BYTES
+from signer.messages.group_file import marked_fingerprint
 from signer.threshold.params import ShareIndex
 
 _CLOCK_SECONDS = 3600  # that another machine's clock may be behind
@@ -167,7 +168,7 @@ def roster_text(setting: RepairSetting, me: Me) -> str:
     t, n = group.threshold.t, group.threshold.n
 
     def mark(digest: bytes) -> str:
-        return marked(fingerprint(digest), rehearsal=roster.rehearsal)
+        return marked_fingerprint(digest, rehearsal=roster.rehearsal)
 
     rows: list[tuple[Any, ...]] = [
         (int(h), group.card_of(h).body.name, "helps", mark(group.card_of(h).digest),

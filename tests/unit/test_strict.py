@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from signer.errors import SchemaError
-from signer.strict import MAX_DEPTH, MAX_INTEGER, Fields, canonical, parse_object
+from signer.strict import MAX_DEPTH, MAX_INTEGER, Fields, canonical, encode_base64, parse_object
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-MAX_INTEGER, MAX_INTEGER) | st.text(max_size=20),
@@ -138,6 +138,18 @@ def test_hex_has_one_form(value: object) -> None:
 def test_a_pattern_holds_from_end_to_end(value: object) -> None:
     with pytest.raises(SchemaError):
         Fields({"a": value}, "thing").string("a", pattern="x")
+
+
+@given(st.lists(st.binary(min_size=3, max_size=3), min_size=1, max_size=4))
+def test_what_is_packed_is_read_back_in_its_order(items: list[bytes]) -> None:
+    fields = Fields({"p": encode_base64(b"".join(items))}, "thing")
+    assert fields.packed("p", of="codes", size=3, high=4) == tuple(items)
+
+
+@pytest.mark.parametrize("raw", [b"", b"12", b"1234", b"123" * 5])
+def test_packed_items_are_whole_and_some_and_not_too_many(raw: bytes) -> None:
+    with pytest.raises(SchemaError, match=r"^thing: field 'p'"):
+        Fields({"p": encode_base64(raw)}, "thing").packed("p", of="codes", size=3, high=4)
 
 
 def test_other_getters() -> None:

@@ -64,7 +64,7 @@ def test_the_script_is_one_that_the_shell_reads(shell: str) -> None:
 def test_bash_completes_with_it() -> None:
     bash = shutil.which("bash")
     if bash is None:
-        pytest.skip("no bash on this machine")
+        unavailable("no bash on this machine")
     code = (
         'eval "$(signer completion bash)"\n'
         "COMP_WORDS=(signer dri); COMP_CWORD=1\n"
