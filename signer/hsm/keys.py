@@ -178,6 +178,27 @@ def receiving_key(session: TokenSession, among: Sequence[bytes] = ()) -> Receivi
     return _receiving(session, _only(session, RECEIVING_LABEL, pairs))
 
 
+def receiving_key_of(session: TokenSession, point: bytes) -> ReceivingKey:
+    """Return the key that opens envelopes and has this public point, as its private half proves.
+
+    For whoever seals to the point, or blames somebody for what does not open: a public object is
+    not behind the PIN, and could be another's.
+
+    Raises:
+        TokenKeyError: no key has this point, or several say they have.
+        ProvenanceError: not made on the token, not as it must be, or the point is not its own.
+    """
+    pairs = [pair for pair in find_pairs(session, RECEIVING_LABEL) if pair.public_point == point]
+    if not pairs:
+        raise TokenKeyError(
+            f"{session.token.describe()} has no key {RECEIVING_LABEL!r} of the card's public point",
+            hint="somebody changed its public objects, or the key is gone: tell the pool",
+        )
+    key = _receiving(session, _only(session, RECEIVING_LABEL, pairs))
+    key.require_own_point()
+    return key
+
+
 def receiving_keys(session: TokenSession) -> tuple[ReceivingKey, ...]:
     """Return every key that opens envelopes, each checked as `receiving_key` does; maybe none."""
     return tuple(_receiving(session, pair) for pair in find_pairs(session, RECEIVING_LABEL))

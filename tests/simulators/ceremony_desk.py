@@ -4,7 +4,7 @@ Only the token is software: a person of `tests.simulators.ceremony` stands for i
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,9 +64,6 @@ class ReceivingKey:
         """Do what the token does."""
         return self.person.ecdh(peer)
 
-    def require_own_point(self) -> None:
-        """The public point is the key's own: nobody swapped it."""
-
 
 @dataclass
 class Room:
@@ -94,7 +91,7 @@ class Room:
             patch.setattr(module, "session_on", room.session)
             patch.setattr(module, "identity_on", _identity_on)
             patch.setattr(module, "sign_file", _sign)
-            patch.setattr(module, "receiving_key", _receiving)
+            patch.setattr(module, "receiving_key_of", _receiving)
             patch.setattr(module, "require_ceremony_mechanisms", lambda session: None)
         patch.setattr(joining, "identity_key", lambda token: token)
         patch.setattr(dealing, "token_random", lambda session, size: SecretBytes(draw(size)))
@@ -161,7 +158,7 @@ def _sign(token: Token, payload_type: str, payload: bytes) -> SignedFile:
     return token.person.sign(payload_type, payload)
 
 
-def _receiving(token: Token, among: Sequence[bytes]) -> ReceivingKey:
+def _receiving(token: Token, point: bytes) -> ReceivingKey:
     key = ReceivingKey(token.person)
-    assert key.public_point in among
+    assert key.public_point == point
     return key

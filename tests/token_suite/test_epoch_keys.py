@@ -28,6 +28,7 @@ from signer.hsm.keys import (
     identity_key,
     make_receiving_key,
     receiving_key,
+    receiving_key_of,
     receiving_keys,
     token_random,
 )
@@ -215,6 +216,32 @@ def test_planted_public_objects_stay(softhsm: Any, softhsm_module: Module) -> No
         assert points(session) == set()
         left = [thing[:2] for thing in objects(session) if thing[1] == "epoch-kex"]
         assert left == [("PUBLIC_KEY", "epoch-kex")]
+
+
+@pytest.mark.case("X782", "stranger's point in the place of the one key that a dealer seals to")
+@pytest.mark.parametrize("true_point_stays", [True, False])
+def test_a_key_is_asked_for_by_its_point(
+    softhsm: Any, softhsm_module: Module, true_point_stays: bool
+) -> None:
+    stranger = ec.generate_private_key(ec.SECP256R1()).public_key()
+    planted = stranger.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    with softhsm.session(softhsm_module) as session:
+        ensure_keys(session)
+        own = receiving_key(session).public_point
+        own_id = id_of(session, own)
+        agrees(receiving_key_of(session, own))
+    token = find_token(softhsm_module, TokenSelector("desk"))
+    with token.slot.get_token().open(rw=True) as public_session:
+        (public,) = public_session.get_objects({Attribute.LABEL: "epoch-kex"})
+        public.destroy()
+        put_public(public_session, planted, own_id)
+        if true_point_stays:  # beside no private key
+            put_public(public_session, own, b"orphan")
+    with softhsm.session(softhsm_module) as session:
+        with pytest.raises(TokenKeyError, match="the card's public point"):
+            receiving_key_of(session, own)
+        with pytest.raises(ProvenanceError, match="of another key"):
+            receiving_key_of(session, planted)
 
 
 @pytest.mark.case("X608", "token that keeps a key which it was told to destroy")

@@ -19,7 +19,7 @@ from signer.custody.worker.key_source import read_key
 from signer.custody.worker.notary import identity_on, sign_file
 from signer.custody.worker.opening import open_share
 from signer.errors import CeremonyError, EngineError, UsageError
-from signer.hsm.keys import ReceivingKey, receiving_key, token_random
+from signer.hsm.keys import ReceivingKey, receiving_key_of, token_random
 from signer.hsm.mechanisms import require_ceremony_mechanisms
 from signer.hsm.session import TokenSession
 from signer.messages.group_file import GroupFile
@@ -58,7 +58,7 @@ def make_deal(fields: Fields) -> dict[str, Any]:
     with session_on(job.token, job.pin, among=[card.body.kex]) as session:
         require_ceremony_mechanisms(session)
         identity = identity_on(session, card)
-        key = receiving_key(session, [card.body.kex])
+        key = receiving_key_of(session, card.body.kex)
         with fresh_seed(session) as seed:
             constant = _constant(job, setting, session)
             try:
@@ -102,7 +102,7 @@ def open_deal(fields: Fields) -> dict[str, Any]:
     sealed = take_sealed(Fields(job.session, "session"), _SEALED_SEED_BYTES)
     with session_on(job.token, job.pin, among=[card.body.kex]) as session:
         identity = identity_on(session, card)
-        key = receiving_key(session, [card.body.kex])
+        key = receiving_key_of(session, card.body.kex)
         with _opened_seed(sealed, setting, key) as seed:
             from signer.sealing.transit import ephemeral_scalar
 

@@ -35,7 +35,7 @@ from signer.custody.worker.desk_token import session_on
 from signer.custody.worker.notary import identity_on, sign_file
 from signer.custody.worker.resealing import recipients_of, seal_at_rest
 from signer.errors import CeremonyError, DealError
-from signer.hsm.keys import identity_key, receiving_key
+from signer.hsm.keys import identity_key, receiving_key_of
 from signer.hsm.mechanisms import require_ceremony_mechanisms
 from signer.messages.bindings import MAX_PAYLOAD as MAX_BINDINGS
 from signer.messages.bindings import PAYLOAD_TYPE as BINDINGS_TYPE
@@ -80,8 +80,7 @@ def check_deals(fields: Fields) -> dict[str, Any]:
         require_ceremony_mechanisms(session)
         identity = identity_on(session, card)
         if member is not None:
-            key = receiving_key(session, [card.body.kex])
-            key.require_own_point()  # else a swapped public key would accuse an honest dealer
+            key = receiving_key_of(session, card.body.kex)
             try:
                 if outcome is None:
                     check_parts(setting, checked, member, key.public_point, key.ecdh)
@@ -131,7 +130,7 @@ def finish_ceremony(fields: Fields) -> dict[str, Any]:
         if member is None:
             raise CeremonyError("this token is no member's of the ceremony")
         body = group.card_of(member).body
-        key = receiving_key(session, [body.kex])
+        key = receiving_key_of(session, body.kex)
         binding = group.binding(member, recovered=job.recovered)
         with take_share(outcome, member, key.public_point, key.ecdh) as share:
             envelope = seal_at_rest(share, binding, recipients_of(body))

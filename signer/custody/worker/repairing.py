@@ -64,7 +64,7 @@ from signer.custody.worker.notary import identity_on, sign_file
 from signer.custody.worker.opening import open_share
 from signer.custody.worker.repair_files import checked_deltas, checked_sums, setting_of
 from signer.errors import DealError, TokenKeyError, UsageError
-from signer.hsm.keys import IdentityKey, ReceivingKey, receiving_key
+from signer.hsm.keys import IdentityKey, ReceivingKey, receiving_key_of
 from signer.hsm.session import TokenSession
 from signer.messages.card import Card
 from signer.messages.replacement import PAYLOAD_TYPE as REPLACEMENT_TYPE
@@ -98,7 +98,7 @@ def make_delta(fields: Fields) -> dict[str, Any]:
         raise UsageError(f"the envelope is of share {envelope.binding.index}, not {job.helper}")
     with _session_of(job, card) as session:
         identity = identity_on(session, card)
-        key = receiving_key(session, [card.body.kex])
+        key = receiving_key_of(session, card.body.kex)
         _, share = open_share(session, envelope, setting.group)
         with share, fresh_seed(session) as seed:
             body, ciphertexts = deltas_of(setting, share, seed, int(time.time()))
@@ -122,7 +122,7 @@ def add_up_deltas(fields: Fields) -> dict[str, Any]:
     deltas, card = checked_deltas(setting, job.deltas), setting.card_of(job.helper)
     with _session_of(job, card) as session:
         identity = identity_on(session, card)
-        key = receiving_key(session, [card.body.kex])
+        key = receiving_key_of(session, card.body.kex)
         try:
             with _opened_seed(job.session, setting, key) as seed:
                 unsealer = Unsealer(key.public_point, key.ecdh)
@@ -149,7 +149,7 @@ def finish_repair(fields: Fields) -> dict[str, Any]:
     files, sigmas = checked_sums(setting, deltas, job.sigmas)
     with session_on(job.token, job.pin, among=[roster.card.body.kex]) as session:
         identity = identity_on(session, roster.card)
-        key = receiving_key(session, [roster.card.body.kex])
+        key = receiving_key_of(session, roster.card.body.kex)
         try:
             share = repair_share(setting, deltas, sigmas, Unsealer(key.public_point, key.ecdh))
         except DealError as error:
@@ -197,7 +197,7 @@ def open_repair(fields: Fields) -> dict[str, Any]:
     card = setting.card_of(job.helper)
     with _session_of(job, card) as session:
         identity = identity_on(session, card)
-        key = receiving_key(session, [card.body.kex])
+        key = receiving_key_of(session, card.body.kex)
         with (
             _opened_seed(job.session, setting, key) as seed,
             ephemeral_seed(seed, setting.roster.id, job.recipient) as ephemeral,

@@ -81,20 +81,21 @@ def people(monkeypatch: pytest.MonkeyPatch) -> dict[str, Person]:
             raise CardError("another token")
         return session
 
-    def receiving_key(session: SoftwareToken, among: list[bytes]) -> Key:
-        assert session.person.card.body.kex in among
-        return Key(session.person.card.body.kex, session.person.ecdh)
+    def receiving_key_of(session: SoftwareToken, point: bytes) -> Key:
+        assert session.person.card.body.kex == point
+        return Key(point, session.person.ecdh)
 
     def open_share(
         session: SoftwareToken, envelope: Envelope, group: GroupFile
     ) -> tuple[Key, SecretShare]:
-        key = receiving_key(session, list(envelope.recipients))
+        (point,) = envelope.recipients
+        key = receiving_key_of(session, point)
         index = ShareIndex(envelope.binding.index)
         with unseal_share(envelope, group.binding(index), key.public_point, key.ecdh) as plain:
             return key, SecretShare(index, SecretScalar.from_big_endian(plain))
 
     for name, soft in {
-        "session_on": session_on, "identity_on": identity_on, "receiving_key": receiving_key,
+        "session_on": session_on, "identity_on": identity_on, "receiving_key_of": receiving_key_of,
         "open_share": open_share, "fresh_seed": lambda _: SecretBytes(seeded(3)(32)),
     }.items():  # fmt: skip
         monkeypatch.setattr(repairing, name, soft)
