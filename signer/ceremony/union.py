@@ -22,7 +22,8 @@ def open_bindings(signed: SignedFile, setting: Setting, dealer: int) -> Bindings
     """Return what a reshare's dealer says that his journal binds.
 
     Raises:
-        CeremonyError: E_BINDINGS: not his, or made before this ceremony.
+        CeremonyError: E_BINDINGS: not his, of a journal that has not come to the old shares' epoch,
+            or made before this ceremony.
         SchemaError: not this format.
     """
     what = f"the bindings of {setting.name_of(dealer)}"
@@ -32,6 +33,12 @@ def open_bindings(signed: SignedFile, setting: Setting, dealer: int) -> Bindings
         card.body.id_sign
     ):
         raise CeremonyError(f"{what}: they are not his, or of another group", code="E_BINDINGS")
+    if said.epoch != setting.old.epoch or (said.is_of_no_journal and said.epoch > 1):
+        raise CeremonyError(
+            f"{what}: they lack what was taken over into epoch {setting.old.epoch}",
+            hint="he takes it over first: signer journal import --ceremony",
+            code="E_BINDINGS",
+        )
     if said.moment < setting.roster.not_before:
         raise CeremonyError(
             f"{what}: they were stated before this ceremony began", code="E_BINDINGS"

@@ -132,6 +132,7 @@ def take_next(
         "token": token,
         "pin": pin,
         "envelope": old,
+        "envelope_path": envelope,
         "journal": journal,
         "clock": lambda: int(time.time()),
         "no_journal": no_journal,

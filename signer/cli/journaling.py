@@ -15,9 +15,10 @@ from signer.custody.jobs.sources import SecretSource, TokenChoice
 from signer.custody.journal import Journal
 from signer.custody.journal_backup import export_journal, import_journal, verify_journal
 from signer.custody.journal_state import JournalState, owner_of
-from signer.custody.mark import mark_journal
+from signer.custody.mark import mark_journal, require_marked_journal
 from signer.custody.orders import state_bindings
 from signer.custody.record import Record
+from signer.custody.vouching import require_whole_journal
 from signer.errors import CeremonyError, JournalError, UsageError
 from signer.files import make_folder, read_file, write_new
 from signer.messages.address import ExecutionAddress
@@ -31,6 +32,10 @@ from signer.strict import canonical, parse_object
 from signer.threshold.params import ShareIndex
 
 _FILE = "journal.jsonl"
+_LACKS_OWN = (
+    "\nthis share was recovered: it signs only when its own journal is put back, or the other "
+    "holders'\nbindings are taken over as well (signer journal import --bindings FILE…)"
+)
 _UNFINISHED = "an unfinished last line is left out: an agent is writing it, or one was killed"
 
 
@@ -42,6 +47,7 @@ class Place:
     group: GroupFile | None = None
     envelope: Path | None = None
     index: int | None = None
+    recovered: bool = False  # whether the envelope is of a share that was lost and made again
     host_anchor: bool = False  # whether the host keeps the journal's anchor
 
     @classmethod
@@ -62,11 +68,13 @@ class Place:
             raise UsageError("--config is needed")
         settings = AgentConfig.load(config)
         raw = read_file(settings.envelope, what="envelope", max_bytes=MAX_ENVELOPE_BYTES)
+        binding = Envelope.parse(raw).binding
         return cls(
             path=settings.state / _FILE,
             group=papers or read_group(settings.group),
             envelope=settings.envelope,
-            index=Envelope.parse(raw).binding.index,
+            index=binding.index,
+            recovered=binding.recovered,
             host_anchor=settings.token.profile.journal_anchor == "host",
         )
 
@@ -139,6 +147,15 @@ def export_bindings(
     printer: Printer, place: Place, token: TokenChoice, pin: SecretSource | None, out: Path
 ) -> None:
     """Do `signer journal export --bindings`."""
+    state = verify_journal(place.path, place.owner())
+    owner = state.owner or {}
+    require_whole_journal(
+        place.envelope,
+        place.path,
+        bytes.fromhex(owner["group"]),
+        owner["index"],
+        anchored=token.profile.journal_anchor == "host",
+    )
     statement = state_bindings(token, pin, place.path)
     if place.group is not None:  # nobody would take one that another token has signed
         Bindings.open_file(canonical(statement), place.group, "the statement")
@@ -190,6 +207,7 @@ def import_ceremony(printer: Printer, place: Place, folder: Path) -> None:
 
     Raises:
         CeremonyError: it has no certificate, or is not the one that the group file names.
+        JournalError: this share has a journal already, which is missing, or elsewhere.
     """
     from signer.ceremony.certificate import certificate_digest
     from signer.ceremony.union import union_of
@@ -213,14 +231,27 @@ def import_ceremony(printer: Printer, place: Place, folder: Path) -> None:
         dealer: hashlib.sha256(signed.payload).digest()
         for dealer, signed in zip(setting.roster.dealers, statements, strict=True)
     }
+    if place.envelope is not None:
+        require_marked_journal(place.envelope, place.path)
     make_folder(place.path.parent, mode=0o700)
-    with Journal.open(place.path, group, index, recovered=True) as journal:
-        journal.imported(union.changes, union.deposit_credentials, digests)
+    anchor = place.anchor()
+    with Journal.open(
+        place.path,
+        group,
+        index,
+        recovered=place.recovered,
+        host_anchor=None if anchor is None else anchor.path,
+    ) as journal:
+        journal.imported(
+            union.changes, union.deposit_credentials, digests, certificate=group.certificate
+        )
+        lacking = journal.generation.lacks_own
         end = _end(journal)
     _mark(printer, place)
     printer.result(
         {"journal": str(place.path), "bindings": len(union.changes), **end},
-        f"{len(union.changes)} bindings of the old epoch taken over",
+        f"{len(union.changes)} bindings of the old epoch taken over"
+        + (_LACKS_OWN if lacking else ""),
     )
 
 
@@ -290,7 +321,9 @@ def _what(row: dict[str, Any]) -> str:
             return f"device {body['device'][:16]}"
         case _:
             holders = ", ".join(str(entry["index"]) for entry in body["statements"])
-            return f"bindings of holders {holders}: {_items(body)}"
+            of = body["certificate"]
+            ceremony = "" if of is None else f" in ceremony {of[:16]}"
+            return f"bindings of holders {holders}{ceremony}: {_items(body)}"
 
 
 def _items(body: dict[str, Any]) -> str:

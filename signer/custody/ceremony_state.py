@@ -210,21 +210,37 @@ class CeremonyState:
                 continue
             if before.get("nonce") == self.roster.nonce.hex():
                 raise CeremonyError("the roster's nonce is that of an earlier one", code="E_ROSTER")
-            expires = before.get("expires")
-            open_still = isinstance(expires, int) and now < expires
-            if follows is not None and before.get("follows") == follows and open_still:
-                raise CeremonyError(
-                    "you have joined another ceremony about the same shares, and its time is not "
-                    "over: two would make two groups",
-                    hint=f"end that one; if it was given up, move {str(other.parent)!r} away",
-                    code="E_ROSTER",
-                )
+            if follows is not None and before.get("follows") == follows:
+                _require_given_up(other.parent, before.get("expires"), now)
             if kex is not None and before.get("kex") == kex:
                 raise CeremonyError(
                     "your card shows a receiving key that an earlier ceremony used",
                     hint="make a card with a fresh key: signer token card --fresh-key",
                     code="E_ROSTER",
                 )
+
+
+def _require_given_up(folder: Path, expires: object, now: int) -> None:
+    """Refuse a second ceremony about the same shares while the first can still make a group.
+
+    It can while its time is not over; and for ever once this holder has agreed to its deals, for
+    the others may have agreed as well.
+    """
+    if any((folder / name).exists() for name in (AGREEMENTS, CERTIFICATE)):
+        raise CeremonyError(
+            "you have agreed to the deals of another ceremony about the same shares: it may have "
+            "made a group, and two would be two",
+            hint="go on with that one; only if everybody knows that it made none, move "
+            f"{str(folder)!r} away",
+            code="E_ROSTER",
+        )
+    if isinstance(expires, int) and now < expires:
+        raise CeremonyError(
+            "you have joined another ceremony about the same shares, and its time is not over: two "
+            "would make two groups",
+            hint=f"end that one; if it was given up, move {str(folder)!r} away",
+            code="E_ROSTER",
+        )
 
 
 def file_name(kind: str, number: int, other: int | None = None, *, dealer: bool = False) -> str:

@@ -33,6 +33,7 @@ from signer.custody.jobs.sources import SecretSource, TokenChoice
 from signer.custody.journal_file import JournalFile
 from signer.custody.old_keys import gone_keys, keep_gone, keys_of
 from signer.custody.orders import pin_source, state_bindings
+from signer.custody.vouching import require_whole_journal
 from signer.custody.worker_process import run_worker
 from signer.errors import CeremonyError, JournalError, UsageError
 from signer.messages.bindings import MAX_PAYLOAD, PAYLOAD_TYPE
@@ -59,6 +60,7 @@ class CeremonyTasks:
     spare: Device | None = None  # a spare token, when its key of the old share is to go
     key: KeyForDealing | None = None  # of a split
     envelope: bytes | None = None  # of a reshare: the old share
+    envelope_path: Path | None = None  # where it is; the traces of its journal are beside it
     journal: Path | None = None  # of a reshare: what the old share has bound
     no_journal: bool = False  # its holder says that there never was one
 
@@ -111,7 +113,12 @@ class CeremonyTasks:
             )
         if self.journal is not None:
             JournalFile.open(self.journal).close()  # in use: more would be bound
-        owner = (setting.old.group_id, dealer)
+        old = setting.old
+        anchored = self.token.profile.journal_anchor == "host"
+        require_whole_journal(
+            self.envelope_path, self.journal, old.group_id, dealer, anchored=anchored
+        )
+        owner = (old.group_id, dealer, old.epoch)
         return state_bindings(self.token, self.pin, self.journal, owner)
 
     def _agree(self, board: Board, desk: CeremonyState, me: Me, _: Step) -> None:

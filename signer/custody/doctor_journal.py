@@ -56,13 +56,10 @@ def journal_finding(
     except JournalError as error:
         fix = error.hint or "see docs/journal.md, Restore"
         return Finding("D_JOURNAL", "bad", f"the agent does not start: {error.message}", fix), state
-    if state.needs_history:
-        return Finding(
-            "D_JOURNAL",
-            "warn",
-            "the journal may lack what this share has signed before; it signs nothing",
-            "take over other holders' bindings, or put the journal back: docs/journal.md, Restore",
-        ), state
+    try:
+        state.generation.require_history()
+    except JournalError as error:
+        return Finding("D_JOURNAL", "warn", f"it signs nothing: {error.message}", error.hint), state
     return Finding("D_JOURNAL", "ok", f"the journal is whole: {state.sequence} records"), state
 
 
@@ -120,9 +117,11 @@ def _read(path: Path, state: JournalState) -> None:
 def _require_fit(state: JournalState, desk: Desk) -> None:
     """Refuse papers of an earlier epoch or amendment than the journal has gone on with."""
     group = desk.group
-    state.require_epoch(group.epoch)
-    if state.sequence and group.epoch == state.epoch:
-        state.require_followable(group.amendment_number, desk.policy.digest)
+    if not state.sequence:
+        return
+    state.generation.require_usable(group.epoch, group.certificate)
+    if group.epoch == state.epoch:
+        state.generation.require_followable(group.amendment_number, desk.policy.digest)
 
 
 def _judged(code: str, look: Callable[[], str], otherwise: str) -> Finding:

@@ -100,9 +100,9 @@ class Journal(JournalState):
                 journal._host_anchor.require_not_ahead(journal.head_at)
                 journal.verified = True
             if journal.sequence == 0:
-                body = {"version": VERSION, **owner, "epoch": group.epoch, "recovered": recovered}
-                journal._append("OPENED", body)
-            journal._follow(group)
+                shares = _shares(group, recovered=recovered)
+                journal._append("OPENED", {"version": VERSION, **owner, **shares})
+            journal._follow(group, recovered=recovered)
             fsync_folder(path.parent)  # each time: who began it may have died before he did
         except OSError as error:
             journal.close()
@@ -128,15 +128,7 @@ class Journal(JournalState):
         Raises:
             JournalError: E_JOURNAL_EMPTY.
         """
-        if self.needs_history:
-            raise JournalError(
-                "this share is recovered or of a later epoch, and its journal lacks what was "
-                "signed before",
-                hint="after a reshare: `signer journal import --ceremony FOLDER`; else restore the "
-                "journal it had (`signer journal import BACKUP`), or take over other holders' "
-                "bindings (`signer journal import --bindings FILE…`)",
-                code="E_JOURNAL_EMPTY",
-            )
+        self.generation.require_history()
 
     @property
     def state(self) -> str:
@@ -174,16 +166,15 @@ class Journal(JournalState):
             self.found_behind(error)
             raise
 
-    def _follow(self, group: GroupFile) -> None:
+    def _follow(self, group: GroupFile, *, recovered: bool) -> None:
         """Note the epoch of `group` if it is new, which a crash does not undo; refuse an old one.
 
         Raises:
             JournalError: E_EPOCH; or it could not be written.
         """
-        self.require_epoch(group.epoch)
+        self.generation.require_usable(group.epoch, group.certificate)
         if group.epoch > self.epoch:
-            certificate = None if group.certificate is None else group.certificate.hex()
-            self._append("EPOCH", {"epoch": group.epoch, "certificate": certificate})
+            self._append("EPOCH", _shares(group, recovered=recovered))
 
     def require_policy(self, number: int, digest: bytes) -> None:
         """Follow amendment `number` of the pool's policy from here on; durable when it is new.
@@ -191,8 +182,8 @@ class Journal(JournalState):
         Raises:
             JournalError: E_POLICY_OLD, a later one was followed before; or it could not be written.
         """
-        self.require_followable(number, digest)
-        if self.policy != (number, digest):
+        self.generation.require_followable(number, digest)
+        if self.generation.policy != (number, digest):
             self._append("POLICY", {"number": number, "digest": digest.hex()})
 
     def intent(
@@ -289,13 +280,25 @@ class Journal(JournalState):
         self._append("DRILLED", {"moment": moment, "device": device.hex()})
 
     def imported(
-        self, changes: Sequence[Change], credentials: bytes | None, statements: dict[int, bytes]
+        self,
+        changes: Sequence[Change],
+        credentials: bytes | None,
+        statements: Mapping[int, bytes],
+        *,
+        certificate: bytes | None = None,
     ) -> None:
-        """Take over bindings from other holders' statements (share index: SHA-256 of each).
+        """Take over bindings from other holders' statements.
+
+        Args:
+            changes: what they bind.
+            credentials: likewise, of deposits.
+            statements: share index: SHA-256 of each.
+            certificate: of the reshare they were made for; None: they are of today.
 
         Raises:
             JournalError: one contradicts what is bound here.
         """
+        self.generation.require_fillable(certificate)
         self.require_bindable(changes)
         if credentials is not None:
             self.require_bindable([Deposit(credentials, 0)])
@@ -305,6 +308,7 @@ class Journal(JournalState):
             ],
             **items_json([item for item in changes if self.address_of(item[0]) is None]),
             "deposit_credentials": None if credentials is None else credentials.hex(),
+            "certificate": None if certificate is None else certificate.hex(),
         }
         self._append("IMPORTED", body)
 
@@ -331,3 +335,9 @@ class Journal(JournalState):
         self._file.append(line)
         self.apply(kind, Fields(body, "record"), moment, head)
         return sequence
+
+
+def _shares(group: GroupFile, *, recovered: bool) -> dict[str, Any]:
+    """Return what OPENED and EPOCH say of the shares."""
+    certificate = None if group.certificate is None else group.certificate.hex()
+    return {"epoch": group.epoch, "certificate": certificate, "recovered": recovered}

@@ -200,13 +200,13 @@ def _carry_over(there: _There, same: int, lines: list[bytes], state: JournalStat
     for line, of_epoch in zip(there.lines[same:], there.epochs[same:], strict=True):
         record = Record.parse(line, "the record")
         if record.kind in ("OPENED", "EPOCH"):
-            epoch = record.body.take("epoch")
-            known = record.body.take("certificate") if record.kind == "EPOCH" else None
-            if epoch > state.epoch:
-                add("EPOCH", {"epoch": epoch, "certificate": known}, record.moment)
+            body = {n: record.body.take(n) for n in ("epoch", "certificate", "recovered")}
+            if body["epoch"] > state.epoch:
+                add("EPOCH", body, record.moment)
         elif record.kind == "POLICY" and of_epoch == state.epoch:
             number, digest = record.body.take("number"), record.body.take("digest")
-            if state.policy is None or number > state.policy[0]:
+            known = state.generation.policy
+            if known is None or number > known[0]:
                 add("POLICY", {"number": number, "digest": digest}, record.moment)
         elif record.kind == "DENIED":
             body = {name: record.body.take(name) for name in ("request", "uid", "code")}

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from signer.custody.anchor import rolled_back
+from signer.custody.generation import Generation
 from signer.custody.record import START, Record
 from signer.custody.record_items import take_changes, take_items
 from signer.errors import InputError, JournalError, SchemaError
@@ -24,7 +25,7 @@ from signer.threshold.params import MAX_HOLDERS
 if TYPE_CHECKING:
     from signer.messages.group_file import GroupFile
 
-VERSION = 2  # of the journal's format
+VERSION = 3  # of the journal's format
 _HEAD_BYTES = 32
 _CODE = r"E_[A-Z_]+"
 
@@ -49,10 +50,7 @@ class JournalState:
         self.last_intent: int | None = None  # what the clock said at the latest INTENT
         self.last_import: int | None = None  # and when bindings were last taken over
         self.last_drill: int | None = None
-        self.epoch = 0  # of the newest shares that it was opened for
-        self.policy: tuple[int, bytes] | None = None  # of that epoch: amendment number, digest
-        # Whether it may lack what this share, or the one it replaces, has signed:
-        self.needs_history = False
+        self.generation = Generation()
         self._credentials: bytes | None = None
         self._serials: set[bytes] = set()
         self._heads = bytearray()
@@ -80,6 +78,11 @@ class JournalState:
     def anchored_serials(self) -> frozenset[bytes]:
         """SHA-256 of the serials of tokens that are known to hold an anchor."""
         return frozenset(self._serials)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the newest shares that it was opened for."""
+        return self.generation.epoch
 
     def head_at(self, sequence: int) -> bytes | None:
         """Return the head that record `sequence` gave, or None where there is none."""
@@ -127,35 +130,6 @@ class JournalState:
                 validator_index, address = item
                 if self.address_of(validator_index) not in (None, address):
                     raise JournalError(f"validator {validator_index} is bound to another address")
-
-    def require_epoch(self, epoch: int) -> None:
-        """Refuse shares of an earlier epoch than the journal has gone on with.
-
-        Raises:
-            JournalError: E_EPOCH.
-        """
-        if epoch < self.epoch:
-            raise JournalError(
-                f"these shares are of epoch {epoch}; this journal has gone on with epoch "
-                f"{self.epoch}",
-                hint=f"sign only with the newest shares: take the group file and envelope of epoch "
-                f"{self.epoch}",
-                code="E_EPOCH",
-            )
-
-    def require_followable(self, number: int, digest: bytes) -> None:
-        """Refuse an amendment of this epoch's policy before, or beside, the one that is followed.
-
-        Raises:
-            JournalError: E_POLICY_OLD.
-        """
-        known = self.policy
-        if known is not None and number <= known[0] and (number, digest) != known:
-            raise JournalError(
-                f"policy amendment {number} is not the one this share followed last, {known[0]}",
-                hint="take the newest group file and policy; ask the pool which amendment counts",
-                code="E_POLICY_OLD",
-            )
 
     def require_witnessed(self, witnesses: Sequence[SignedFile], id_sign: bytes) -> int:
         """Refuse a journal of which the key at `id_sign`, its holder's, has said more.
@@ -238,27 +212,28 @@ class JournalState:
                     hint="each share has a state folder of its own, for ever",
                 )
         self.owner = found
-        self.epoch = body.integer("epoch", low=1, high=MAX_EPOCH)
-        self.needs_history = body.boolean("recovered") or self.epoch > 1
+        self._begin(body)
 
     def _epoch_seen(self, body: Fields, _: int) -> None:
-        """Go on with newer shares: bindings stay; amendments of the policy are counted anew.
+        before = self.epoch
+        self._begin(body)
+        if self.epoch <= before:
+            raise SchemaError(f"{body.what}: epoch {self.epoch} after epoch {before}")
 
-        What the others were bound to has to be taken over: the new holders' quorums meet the old
-        ones' in nobody, maybe.
-        """
-        epoch = body.integer("epoch", low=1, high=MAX_EPOCH)
-        if epoch <= self.epoch:
-            raise SchemaError(f"{body.what}: epoch {epoch} after epoch {self.epoch}")
-        if (field := _optional(body, "certificate")) is not None:
-            field.hex_bytes("certificate", 32)
-        self.epoch, self.policy, self.needs_history = epoch, None, True
+    def _begin(self, body: Fields) -> None:
+        """Take which shares the journal goes on with."""
+        self.generation.begin(
+            body.integer("epoch", low=1, high=MAX_EPOCH),
+            _digest(body, "certificate"),
+            recovered=body.boolean("recovered"),
+        )
 
     def _policy_seen(self, body: Fields, _: int) -> None:
         number = body.integer("number", low=0, high=MAX_INTEGER)
-        if self.policy is not None and number <= self.policy[0]:
-            raise SchemaError(f"{body.what}: policy {number} after policy {self.policy[0]}")
-        self.policy = number, body.hex_bytes("digest", 32)
+        known = self.generation.policy
+        if known is not None and number <= known[0]:
+            raise SchemaError(f"{body.what}: policy {number} after policy {known[0]}")
+        self.generation.policy = number, body.hex_bytes("digest", 32)
 
     def _intended(self, body: Fields, moment: int) -> None:
         body.hex_bytes("request", 32)
@@ -279,8 +254,8 @@ class JournalState:
         body.hex_bytes("partials_sha256", 32)
         if (field := _optional(body, "unsealed_milliseconds")) is not None:
             field.integer("unsealed_milliseconds", low=0, high=MAX_INTEGER)
-        if (field := _optional(body, "anchored_on")) is not None:
-            self._serials.add(field.hex_bytes("anchored_on", 32))
+        if (serial := _digest(body, "anchored_on")) is not None:
+            self._serials.add(serial)
 
     def _failed(self, body: Fields, _: int) -> None:
         self._ended(body)
@@ -303,9 +278,9 @@ class JournalState:
             fields.done()
         for item in take_changes(body):
             self._bind(item, moment)
-        if (field := _optional(body, "deposit_credentials")) is not None:
-            self._bind_credentials(field.hex_bytes("deposit_credentials", 32))
-        self.needs_history = False
+        if (credentials := _digest(body, "deposit_credentials")) is not None:
+            self._bind_credentials(credentials)
+        self.generation.filled(_digest(body, "certificate"))
 
     def _ended(self, body: Fields) -> None:
         body.integer("intent", low=0, high=self.sequence - 1)
@@ -354,6 +329,12 @@ def _asker(body: Fields) -> None:
     """Take who asked: a uid, or null for somebody at the desk."""
     if (field := _optional(body, "uid")) is not None:
         field.integer("uid", low=-1, high=2**32)
+
+
+def _digest(body: Fields, name: str) -> bytes | None:
+    """Take 32 bytes in hex, or null."""
+    field = _optional(body, name)
+    return None if field is None else field.hex_bytes(name, 32)
 
 
 def _optional(body: Fields, name: str) -> Fields | None:

@@ -183,7 +183,7 @@ def state_bindings(
     token: TokenChoice,
     pin: SecretSource | None,
     journal: Path | None,
-    owner: tuple[bytes, int] | None = None,
+    owner: tuple[bytes, int, int] | None = None,
 ) -> dict[str, Any]:
     """Return the token's signed statement of what the journal binds, as a JSON object.
 
@@ -191,7 +191,7 @@ def state_bindings(
         token: the holder's.
         pin: where its PIN is; None is the terminal.
         journal: None: there never was one; then the statement says that nothing is bound.
-        owner: group id and share index that the journal must be of.
+        owner: group id, share index and epoch that the journal must be of.
     """
     path = None if journal is None else str(journal.absolute())
     with pin_source(pin) as (pin, terminals):

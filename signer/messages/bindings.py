@@ -15,11 +15,12 @@ from typing import Any, NamedTuple, Self
 from signer.errors import InputError, JournalError
 from signer.messages.dsse import SignedFile
 from signer.messages.group_file import GroupFile
+from signer.messages.group_id import MAX_EPOCH
 from signer.messages.items import Change, changes_from_json, changes_to_json
 from signer.strict import MAX_INTEGER, Fields, canonical, parse_object
 from signer.threshold.params import MAX_HOLDERS, ShareIndex
 
-PAYLOAD_TYPE = "application/vnd.signer.bindings.v1+json"
+PAYLOAD_TYPE = "application/vnd.signer.bindings.v2+json"
 MAX_PAYLOAD = 8 * 1024 * 1024
 MAX_BYTES = 12 * 1024 * 1024
 _MAX_ADDRESSES = 2**20
@@ -32,6 +33,7 @@ class Bindings:
     """What a statement says."""
 
     group: bytes
+    epoch: int  # of the shares that the journal has gone on with
     index: int
     sequence: int  # of the journal's last record
     head: bytes
@@ -39,14 +41,20 @@ class Bindings:
     deposit_credentials: bytes | None
     moment: int  # Unix seconds
 
+    @property
+    def is_of_no_journal(self) -> bool:
+        """Whether its holder says that the share never had a journal."""
+        return self.head == bytes(32)
+
     def to_payload(self) -> bytes:
         """Return the canonical payload, the bytes that the token signs."""
         credentials = self.deposit_credentials
         return canonical(
             {
                 "type": "signer-bindings",
-                "version": 1,
+                "version": 2,
                 "group": self.group.hex(),
+                "epoch": self.epoch,
                 "index": self.index,
                 "sequence": self.sequence,
                 "head": self.head.hex(),
@@ -61,10 +69,11 @@ class Bindings:
         """Read a payload strictly. Proves nothing about who wrote it."""
         fields = Fields(parse_object(payload, what=what, max_bytes=MAX_PAYLOAD), what)
         fields.constant("type", "signer-bindings")
-        fields.constant("version", 1)
+        fields.constant("version", 2)
         credentials = fields.take("deposit_credentials")
         statement = cls(
             group=fields.hex_bytes("group", 32),
+            epoch=fields.integer("epoch", low=1, high=MAX_EPOCH),
             index=fields.integer("index", low=1, high=MAX_HOLDERS),
             sequence=fields.integer("sequence", low=0, high=MAX_INTEGER),
             head=fields.hex_bytes("head", 32),
@@ -88,13 +97,19 @@ class Bindings:
         """Read a signed statement and verify it under the card of the holder it is of.
 
         Raises:
-            InputError: not this format, another group's, or not signed by that holder.
+            InputError: not this format, another group's or epoch's, or not signed by that holder.
         """
         value = parse_object(raw, what=what, max_bytes=MAX_BYTES)
         signed = SignedFile.parse(value, what, payload_type=PAYLOAD_TYPE, max_payload=MAX_PAYLOAD)
         statement = cls.parse(signed.payload, what)
         if statement.group != group.group_id or statement.index > group.threshold.n:
             raise InputError(f"{what}: it is of another group")
+        if statement.epoch != group.epoch or (statement.is_of_no_journal and group.epoch > 1):
+            raise InputError(
+                f"{what}: it is not of a journal of epoch {group.epoch}, as the group file is: it "
+                "lacks what was taken over in between",
+                hint="its holder starts his agent with the newest shares, then states it again",
+            )
         card = group.card_of(ShareIndex(statement.index)).body
         if not signed.signed_by(card.id_sign):
             raise InputError(f"{what}: holder {statement.index} ({card.name}) did not sign it")

@@ -81,6 +81,6 @@ def test_a_crash_forgets_no_epoch_and_no_binding(tmp_path: Path) -> None:
             with opened(state, NEXT) as journal:
                 journal.require_policy(0, bytes(32))
                 assert journal.address_of(1) == ADDRESS
-                assert journal.needs_history
+                assert journal.generation.needs_history
             assert kinds_of(state) == ["OPENED", "POLICY", "INTENT", "EPOCH", "POLICY"]
     assert 0 < through < 4 * calls

@@ -165,8 +165,9 @@ class Gathering:
     def bindings(self, dealer: int, **changes: Any) -> SignedFile:
         """Return what a reshare's dealer says that his journal binds."""
         fields: dict[str, Any] = {
-            "group": self.setting.old.group_id, "index": dealer, "sequence": 3, "head": bytes(32),
-            "changes": self.changes, "deposit_credentials": None, "moment": NOW,
+            "group": self.setting.old.group_id, "epoch": self.setting.old.epoch, "index": dealer,
+            "sequence": 3, "head": b"\3" * 32, "changes": self.changes,
+            "deposit_credentials": None, "moment": NOW,
         }  # fmt: skip
         said = Bindings(**(fields | changes))
         return self.dealers[dealer].sign(BINDINGS_TYPE, said.to_payload())

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from signer.custody.jobs.token_job import TokenJob, take_head
+from signer.messages.group_id import MAX_EPOCH
 from signer.strict import Fields, parse_hex
 from signer.threshold.params import MAX_HOLDERS
 
@@ -49,19 +50,20 @@ class CheckAnchor(TokenJob):
 class StateBindings(TokenJob):
     """Have the token sign a statement of everything that the journal binds.
 
-    With `owner` the journal must be that share's. Without a journal the statement says that the
-    share has bound nothing; then there must be an owner.
+    With `owner` the journal must be that share's, and have come to its epoch. Without a journal the
+    statement says that the share has bound nothing; then there must be an owner.
     """
 
     kind: ClassVar[str] = "state_bindings"
     journal: str | None  # absolute
-    owner: tuple[bytes, int] | None = None  # group id, share index
+    owner: tuple[bytes, int, int] | None = None  # group id, share index, epoch
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object."""
         owner = None
         if self.owner is not None:
-            owner = {"group": self.owner[0].hex(), "index": self.owner[1]}
+            group, index, epoch = self.owner
+            owner = {"group": group.hex(), "index": index, "epoch": epoch}
         return {**self.head(), "journal": self.journal, "owner": owner}
 
     @classmethod
@@ -82,8 +84,12 @@ class StateBindings(TokenJob):
         return job
 
 
-def _owner(fields: Fields) -> tuple[bytes, int]:
-    owner = (fields.hex_bytes("group", 32), fields.integer("index", low=1, high=MAX_HOLDERS))
+def _owner(fields: Fields) -> tuple[bytes, int, int]:
+    owner = (
+        fields.hex_bytes("group", 32),
+        fields.integer("index", low=1, high=MAX_HOLDERS),
+        fields.integer("epoch", low=1, high=MAX_EPOCH),
+    )
     fields.done()
     return owner
 

@@ -29,6 +29,7 @@ def state_bindings(fields: Fields) -> dict[str, Any]:
     share = _share(job, state)
     statement = Bindings(
         group=share.group_id,
+        epoch=_epoch(job, state),
         index=share.number,
         sequence=0 if state is None else state.sequence - 1,
         head=bytes(32) if state is None else state.head,
@@ -52,12 +53,31 @@ def _state_of(journal: str) -> JournalState:
     read_whole_lines(Path(journal), state.replay)
     if state.owner is None:
         raise JournalError(f"the {state.what} is empty")
-    if state.needs_history:
+    if state.generation.needs_history:
         raise JournalError(
             "this journal has not got its own history yet; it cannot vouch for anything",
             code="E_JOURNAL_EMPTY",
         )
     return state
+
+
+def _epoch(job: StateBindings, state: JournalState | None) -> int:
+    """Return the epoch of the journal, or of the share that never had one.
+
+    Raises:
+        JournalError: it is not that of the share, and so lacks what was taken over in between.
+    """
+    meant = None if job.owner is None else job.owner[2]
+    if state is not None and meant in (None, state.epoch):
+        return state.epoch
+    if state is None and meant == 1:
+        return meant
+    there = "no journal" if state is None else f"the journal is of epoch {state.epoch}"
+    raise JournalError(
+        f"{there}, the share is of epoch {meant}: what was bound before it is not in it",
+        hint="take it over first: signer journal import --ceremony FOLDER",
+        code="E_JOURNAL_EMPTY",
+    )
 
 
 def _share(job: StateBindings, state: JournalState | None) -> Share:
@@ -66,7 +86,7 @@ def _share(job: StateBindings, state: JournalState | None) -> Share:
     Raises:
         JournalError: another's than the order says.
     """
-    meant = None if job.owner is None else Share(*job.owner)
+    meant = None if job.owner is None else Share(*job.owner[:2])
     if state is None or state.owner is None:
         if meant is None:
             raise JournalError("neither a journal nor a share is named")

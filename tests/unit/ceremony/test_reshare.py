@@ -12,7 +12,7 @@ from signer.bls.scalar import SecretScalar
 from signer.bls.scheme import sign, verify
 from signer.ceremony.certificate import group_of
 from signer.ceremony.checking import check_deal
-from signer.ceremony.union import union_digest
+from signer.ceremony.union import open_bindings, union_digest
 from signer.messages.bindings import PAYLOAD_TYPE, Bindings
 from signer.messages.items import Change
 from signer.strict import canonical
@@ -96,6 +96,25 @@ def test_bindings_are_the_named_dealers_own() -> None:
     refused("E_BINDINGS", "not his", union_digest, setting, deals, [stolen, two])
 
 
+@pytest.mark.case("C20", "bindings of a journal that has not come to the old shares' epoch")
+def test_bindings_are_of_the_epoch_that_is_dealt_anew() -> None:
+    refused("E_BINDINGS", "taken over into epoch 1", union_digest, *_named({"epoch": 2}))
+    none = {"head": bytes(32), "sequence": 0}
+    union_digest(*_named(none))  # in the first epoch a share may never have had a journal
+    group = reshare().group(active=True)
+    setting = reshare().reshare(3, dealers=(1, 2)).setting
+    assert (setting.old.epoch, setting.old.digest) == (2, group.digest)
+    said = Bindings(
+        group=group.group_id, epoch=2, index=1, sequence=0, head=bytes(32), changes=(),
+        deposit_credentials=None, moment=NOW,
+    )  # fmt: skip
+    signed = reshare().members[1].sign(PAYLOAD_TYPE, said.to_payload())
+    refused("E_BINDINGS", "taken over into epoch 2", open_bindings, signed, setting, 1)
+    kept = replace(said, head=b"\1" * 32)
+    signed = reshare().members[1].sign(PAYLOAD_TYPE, kept.to_payload())
+    assert open_bindings(signed, setting, 1) == kept
+
+
 @pytest.mark.case("C20", "bindings stated before the ceremony began")
 def test_bindings_are_stated_during_the_ceremony() -> None:
     before = reshare().setting.roster.not_before - 1
@@ -115,8 +134,12 @@ def test_an_older_statement_stops_nothing() -> None:
 
 def _named(changes: dict[str, Any]) -> Any:
     setting, deals, (_, two) = dealt((), ())
-    fields = {"group": setting.old.group_id, "index": 1, "moment": NOW} | changes
-    said = Bindings(sequence=1, head=bytes(32), changes=(), deposit_credentials=None, **fields)
+    old = setting.old
+    fields = {
+        "group": old.group_id, "epoch": old.epoch, "index": 1, "moment": NOW, "head": b"\1" * 32,
+        "sequence": 1,
+    } | changes  # fmt: skip
+    said = Bindings(changes=(), deposit_credentials=None, **fields)
     signed = reshare().dealers[1].sign(PAYLOAD_TYPE, said.to_payload())
     digest = hashlib.sha256(signed.payload).digest()
     return setting, [replace(deals[0], bindings=digest), deals[1]], [signed, two]

@@ -9,17 +9,22 @@ import pytest
 from click.testing import CliRunner
 
 from signer.ceremony.steps import DEAL, DESTROY, Me, Step
-from signer.cli import confirming
+from signer.cli import confirming, journaling
 from signer.cli.carding import _words as card_words
 from signer.cli.confirming import confirm
 from signer.cli.group import group_text
+from signer.cli.journaling import Place, export_bindings
 from signer.cli.main import cli
 from signer.cli.printer import Printer
+from signer.custody.anchor import Anchor
 from signer.custody.ceremony_folder import CeremonyFolder
 from signer.custody.ceremony_runner import Runner
 from signer.custody.ceremony_state import CeremonyState
+from signer.custody.host_anchor import HostAnchor, host_anchor_path
 from signer.custody.jobs.sources import TokenChoice
-from signer.errors import DeniedError, SignerError, UsageError
+from signer.custody.journal import Journal
+from signer.custody.mark import mark_path
+from signer.errors import DeniedError, JournalError, SignerError, UsageError
 from signer.hsm.profile import load_profile
 from signer.messages.card import fingerprint
 from signer.sealing.envelope import key_fingerprint
@@ -143,3 +148,31 @@ def test_a_dealer_names_his_journal_or_says_that_there_is_none(tmp_path: Path) -
         with pytest.raises(SignerError, match=words) as caught:
             desk._state_bindings(setting, 1)
         assert "--no-journal" in caught.value.hint
+
+
+@pytest.mark.case("X789", "dealer of a reshare: --no-journal, and a mark beside his envelope")
+def test_a_dealer_whose_share_has_had_a_journal_gives_it(tmp_path: Path) -> None:
+    token = TokenChoice(profile=load_profile("softhsm2"), label="x")
+    envelope = tmp_path / "envelope.json"
+    mark_path(envelope).write_text("{}")
+    desk = Runner(folder=CeremonyFolder(tmp_path), state=tmp_path, clock=lambda: NOW, token=token,
+                  envelope=b"", envelope_path=envelope, no_journal=True)  # fmt: skip
+    with pytest.raises(JournalError, match="has had a journal"):
+        desk._state_bindings(reshare().setting, 1)
+
+
+@pytest.mark.case("X789", "export of bindings over a journal that its anchor is ahead of")
+def test_a_rolled_back_journal_is_not_exported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group, path = dkg().group(active=True), tmp_path / "journal.jsonl"
+    envelope, out = tmp_path / "envelope.json", tmp_path / "out.json"
+    Journal.open(path, group, 1, clock=lambda: NOW).close()
+    HostAnchor(host_anchor_path(envelope), group.group_id, 1).advance(Anchor(5, bytes(32)))
+    monkeypatch.setattr(journaling, "state_bindings", lambda *_: pytest.fail("a token was asked"))
+    token = TokenChoice(profile=load_profile("softhsm2"), label="x")
+    place = Place(path=path, group=group, envelope=envelope, index=1)
+    with pytest.raises(JournalError) as refused:
+        export_bindings(Printer(), place, token, None, out)
+    assert refused.value.code == "E_ROLLBACK"
+    assert not out.exists()

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from signer.ceremony.steps import Me
+from signer.custody import ceremony_state as kept
 from signer.custody.ceremony_state import CeremonyState
 from signer.custody.worker import dealing
 from signer.errors import OutputError
@@ -48,3 +49,16 @@ def test_one_reshare_at_a_time(tmp_path: Path) -> None:
     again = CeremonyState.of(tmp_path, second.setting.roster)
     refused("E_ROSTER", "not over", again.join, me, NOW)
     again.join(me, first.setting.roster.expires)
+
+
+@pytest.mark.case("X788", "a second reshare of the same shares after the first may have succeeded")
+@pytest.mark.parametrize("name", [kept.AGREEMENTS, kept.CERTIFICATE])
+def test_who_has_agreed_joins_no_rival(tmp_path: Path, name: str) -> None:
+    first = dkg().reshare(2)
+    second = dkg().reshare(2, nonce=b"\7" * 32)
+    me = Me(None, None, 3)
+    desk = CeremonyState.of(tmp_path, first.setting.roster)
+    desk.join(me, NOW)
+    desk.keep(name, b"{}")
+    again = CeremonyState.of(tmp_path, second.setting.roster)
+    refused("E_ROSTER", "have agreed", again.join, me, first.setting.roster.expires + 1)

@@ -98,7 +98,7 @@ def test_a_witness_of_a_later_journal_stops_it_for_good(desk: SimulatedDesk) -> 
 
 @pytest.mark.case("X499", "recovered share on an empty journal")
 def test_a_share_without_its_history_does_not_sign(desk: SimulatedDesk) -> None:
-    desk.journal.needs_history = True
+    desk.journal.generation.lacks_own = True
     with pytest.raises(JournalError) as refused:
         desk.custodian.review(REQUEST, 0)
     assert refused.value.code == "E_JOURNAL_EMPTY"

@@ -93,7 +93,7 @@ def test_the_file_is_what_formats_md_says(path: Path) -> None:
         (
             "OPENED",
             [
-                *("epoch", "genesis_validators_root", "group"),
+                *("certificate", "epoch", "genesis_validators_root", "group"),
                 *("index", "network", "recovered", "version"),
             ],
         ),

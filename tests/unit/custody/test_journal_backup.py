@@ -278,7 +278,7 @@ def test_an_amendment_is_not_forgotten(path: Path, tmp_path: Path) -> None:
     older = older_with(path, tmp_path, lambda journal: journal.require_policy(7, b"\7" * 32))
     import_journal(path, older, OWNER)
     with opened(older) as journal:
-        assert journal.policy == (7, b"\7" * 32)
+        assert journal.generation.policy == (7, b"\7" * 32)
         with pytest.raises(JournalError) as refusal:
             journal.require_policy(3, b"\3" * 32)
     assert refusal.value.code == "E_POLICY_OLD"
@@ -432,12 +432,12 @@ def test_an_import_does_not_forget_an_epoch(path: Path, tmp_path: Path) -> None:
 def test_a_journal_begun_in_a_later_epoch_gets_its_history(path: Path, tmp_path: Path) -> None:
     begun = tmp_path / "journal.jsonl"
     with in_later_epoch(begun) as journal:
-        assert journal.needs_history
+        assert journal.generation.needs_history
     import_journal(path, begun, OWNER)
     knows_the_epoch(begun)
     with in_later_epoch(begun) as journal:
         assert (journal.sequence, journal.address_of(2)) == (5, ADDRESS)
-        assert journal.needs_history  # what the others were bound to
+        assert journal.generation.needs_history  # what the others were bound to
 
 
 @pytest.mark.case("X698", "amendment of an earlier epoch, over which a backup of a later one goes")
@@ -456,7 +456,7 @@ def test_an_epochs_amendment_comes_with_it(path: Path, tmp_path: Path) -> None:
     with in_later_epoch(older) as journal:
         journal.require_policy(1, b"\1" * 32)
     state = import_journal(path, older, OWNER)
-    assert (state.epoch, state.policy) == (2, (1, b"\1" * 32))
+    assert (state.epoch, state.generation.policy) == (2, (1, b"\1" * 32))
 
 
 def test_a_backup_that_knows_the_epoch_is_put_back_as_it_is(path: Path, tmp_path: Path) -> None:

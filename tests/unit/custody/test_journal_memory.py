@@ -265,7 +265,7 @@ def test_a_share_without_its_history_does_not_sign(
     path: Path, pool: SimulatedPool, recovered: bool
 ) -> None:
     with opened(path, pool=pool, recovered=recovered) as journal:
-        assert journal.needs_history
+        assert journal.generation.needs_history
         with pytest.raises(JournalError) as refused:
             journal.intent(DIGEST, [Change(1, ADDRESS)], 0)
         assert code(refused) == "E_JOURNAL_EMPTY"
@@ -273,10 +273,10 @@ def test_a_share_without_its_history_does_not_sign(
         assert "import --bindings" in refused.value.hint
         assert journal.sequence == 1
     with opened(path, pool=pool) as journal:
-        assert journal.needs_history
+        assert journal.generation.needs_history
         journal.imported([Change(1, ADDRESS), Change(2, OTHER)], b"\5" * 32, {2: bytes(32)})
     with opened(path, pool=pool, recovered=recovered) as journal:
-        assert not journal.needs_history
+        assert not journal.generation.needs_history
         assert (journal.address_of(2), journal.deposit_credentials()) == (OTHER, b"\5" * 32)
         with pytest.raises(JournalError, match="bound to another"):
             journal.intent(DIGEST, [Change(1, OTHER)], 0)
@@ -295,16 +295,16 @@ def test_a_journal_of_the_first_epoch_goes_on_in_the_next(path: Path) -> None:
         with pytest.raises(JournalError) as refused:
             journal.intent(DIGEST, [Change(1, ADDRESS)], 0)
         assert code(refused) == "E_JOURNAL_EMPTY"
-        assert "import --ceremony" in refused.value.hint
-        assert journal.policy is None  # a new epoch counts its amendments anew
+        assert "import --bindings" in refused.value.hint
+        assert journal.generation.policy is None  # a new epoch counts its amendments anew
         journal.require_policy(0, b"\4" * 32)
     assert (
-        f'{{"certificate":"{(LATER.group.certificate or b"").hex()}","epoch":2}}'
+        f'{{"certificate":"{(LATER.group.certificate or b"").hex()}","epoch":2,"recovered":true}}'
         in path.read_text()
     )
     with opened(path, pool=LATER) as journal:
         assert (journal.epoch, journal.sequence) == (2, 5)
-        assert journal.policy == (0, b"\4" * 32)
+        assert journal.generation.policy == (0, b"\4" * 32)
         journal.imported([Change(2, OTHER)], None, {2: bytes(32)})
         with pytest.raises(JournalError, match="bound to another"):
             journal.intent(DIGEST, [Change(1, OTHER)], 0)
@@ -332,7 +332,7 @@ def test_a_journal_begun_in_a_later_epoch_knows_it(path: Path) -> None:
         opened(path)
     assert code(refused) == "E_EPOCH"
     with opened(path, pool=SimulatedPool.new(epoch=3)) as journal:
-        assert journal.needs_history  # a new epoch brings none along
+        assert journal.generation.needs_history  # a new epoch brings none along
 
 
 @pytest.mark.case("X624", "no space for the record of a new epoch")
@@ -423,7 +423,7 @@ def test_many_bindings_are_taken_over(path: Path) -> None:
         journal.imported(changes, None, {2: bytes(32)})
     with opened(path, recovered=True) as journal:
         assert sorted(journal.bindings()) == changes
-        assert not journal.needs_history
+        assert not journal.generation.needs_history
 
 
 @pytest.mark.case("X416", "so many bindings that the record could not be read back")

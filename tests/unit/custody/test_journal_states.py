@@ -85,7 +85,7 @@ class JournalStates(RuleBasedStateMachine):
         self.epoch += steps
         self.journal = self.open()
         self.policy = None
-        assert self.journal.needs_history
+        assert self.journal.generation.needs_history
         self.journal.imported([], None, {2: bytes(32)})
         self.records += 2
 
@@ -149,8 +149,8 @@ class JournalStates(RuleBasedStateMachine):
             v: self.bound.get(v) for v in range(7)
         }
         assert self.journal.sequence == self.records
-        assert (self.journal.epoch, self.journal.policy) == (self.epoch, self.policy)
-        assert not self.journal.needs_history
+        assert (self.journal.epoch, self.journal.generation.policy) == (self.epoch, self.policy)
+        assert not self.journal.generation.needs_history
 
     def teardown(self) -> None:
         if hasattr(self, "journal"):

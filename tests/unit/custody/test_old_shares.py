@@ -295,21 +295,35 @@ def test_another_s_journal_vouches_for_nothing(desk: Desk, tmp_path: Path) -> No
     group, path = dkg().group(active=True), tmp_path / "journal.jsonl"
     Journal.open(path, group, 2).close()
     desk.token = Token(dkg().members[2])
-    job = StateBindings(token=TOKEN, pin=PIN, journal=str(path), owner=(group.group_id, 2))
-    assert stated(job).index == 2
+    job = StateBindings(token=TOKEN, pin=PIN, journal=str(path), owner=(group.group_id, 2, 1))
+    assert (stated(job).index, stated(job).epoch) == (2, 1)
     assert stated(replace(job, owner=None)).index == 2  # whoever exports says nothing of it
-    for owner in ((group.group_id, 1), (bytes(32), 2)):
+    for owner in ((group.group_id, 1, 1), (bytes(32), 2, 1)):
         wrong = take(replace(job, owner=owner))
         refused("E_JOURNAL", "is of share 2", state_bindings, wrong)
 
 
+@pytest.mark.case(
+    "X784", "reshare of epoch 2: a dealer whose journal is of epoch 1, or who has none"
+)
+def test_a_journal_vouches_for_its_own_epoch(desk: Desk, tmp_path: Path) -> None:
+    group, path = dkg().group(active=True), tmp_path / "journal.jsonl"
+    Journal.open(path, group, 2).close()
+    desk.token = Token(dkg().members[2])
+    owner = (group.group_id, 2, 2)
+    job = StateBindings(token=TOKEN, pin=PIN, journal=str(path), owner=owner)
+    refused("E_JOURNAL_EMPTY", "the journal is of epoch 1", state_bindings, take(job))
+    refused("E_JOURNAL_EMPTY", "no journal", state_bindings, take(replace(job, journal=None)))
+
+
 @pytest.mark.case("X758", "no journal given, and the token remembers one of this share")
 def test_no_journal_where_there_was_one(desk: Desk) -> None:
-    owner = (dkg().group().group_id, 1)
+    owner = (dkg().group().group_id, 1, 1)
     desk.token = Token(OLD)
     job = StateBindings(token=TOKEN, pin=PIN, journal=None, owner=owner)
     said = stated(job)
-    assert (said.group, said.index, said.sequence, said.changes) == (*owner, 0, ())
+    assert (said.group, said.index, said.epoch, said.sequence, said.changes) == (*owner, 0, ())
+    assert said.is_of_no_journal
     desk.token.anchored = True
     refused("E_ANCHOR", "remembers a journal", state_bindings, take(job))
     refused("E_SCHEMA", "owner", state_bindings, take(replace(job, owner=None)))

@@ -1,5 +1,6 @@
 """Other holders' bindings, for one who lost his: signed, enough of them, and of one mind."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,9 +19,10 @@ GROUP = POOL.group
 def statement(index: int, *changes: Change, **said: Any) -> Bindings:
     fields: dict[str, Any] = {
         "group": GROUP.group_id,
+        "epoch": GROUP.epoch,
         "index": index,
         "sequence": 7,
-        "head": bytes(32),
+        "head": b"\7" * 32,
         "changes": changes,
         "deposit_credentials": None,
         "moment": NOW,
@@ -50,6 +52,19 @@ def test_a_statement_is_its_holders() -> None:
         flipped = good[:position] + bytes([good[position] ^ 1]) + good[position + 1 :]
         with pytest.raises(InputError):
             Bindings.open_file(flipped, GROUP, "s")
+
+
+@pytest.mark.case("X785", "statement of a journal of another epoch than the group file's")
+def test_a_statement_is_of_the_epoch_in_force() -> None:
+    old = statement(2, Change(1, ADDRESS))
+    later = SimulatedPool.new(epoch=2).group
+    none = statement(2, head=bytes(32), sequence=0, epoch=2)
+    assert Bindings.open_file(file_of(statement(2, head=bytes(32))), GROUP, "s").is_of_no_journal
+    for said in (old, none):
+        with pytest.raises(InputError, match="not of a journal of epoch 2"):
+            Bindings.open_file(file_of(replace(said, group=later.group_id)), later, "s")
+    with pytest.raises(InputError, match="not of a journal of epoch 1"):
+        Bindings.open_file(file_of(replace(old, epoch=2)), GROUP, "s")
 
 
 @pytest.mark.case("F14", "witness where a statement should be")
