@@ -118,3 +118,41 @@ def card(printer: Printer, /, **options: Any) -> None:
     from signer.cli.carding import write_card
 
     write_card(printer, **options)
+
+
+def _device_names(context: click.Context, _: click.Parameter, typed: str) -> list[str]:
+    from signer.hsm.udev import load_rules
+
+    return [rule.name for rule in load_rules().rules if rule.name.startswith(typed)]
+
+
+# \b keeps click from re-flowing the paragraph that follows.
+_UDEV_HELP = """Print the udev rules for devices that an agent opens itself, without pcscd.
+
+\b
+  signer token udev | sudo tee /etc/udev/rules.d/70-signer-hsm.rules
+  sudo udevadm control --reload && sudo udevadm trigger --subsystem-match=usb
+
+A device's node gets the agent's group and mode 0660, and the tag uaccess: who is logged in at the
+machine itself may use it too. Nobody logs in as an agent, so it has access by its group alone.
+
+The group must exist first (systemd-sysusers makes it, from deploy/sysusers.d/signer.conf) and be a
+system group. Without it udev logs a complaint, and the node stays root's.
+
+Cards and tokens behind pcscd need no rule, nor do TPMs and HSMs on the network: udev/README.md
+tells of each device.
+"""
+
+
+@command.command(help=_UDEV_HELP)
+@click.option(
+    "--device", metavar="NAME", shell_complete=_device_names, help="Only the rule of this device."
+)
+@click.option("--group", metavar="GROUP", help="The group of the agent, if it is not `signer`.")
+@json_option
+@click.pass_obj
+def udev(printer: Printer, device: str | None, group: str | None) -> None:
+    """Print the udev rules for devices that an agent opens itself."""
+    from signer.cli.ruling import print_rules
+
+    print_rules(printer, device, group)

@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EPOCH = "1790000000"
 IN_WHEEL = [
     "signer/hsm/profiles/softhsm2.yaml",
+    "signer/hsm/rules/70-signer-hsm.rules",
     "signer/agent/openapi.yaml",
     "signer/cli/completion.py",
     "signer/testing/plugin.py",
@@ -81,12 +82,14 @@ def test_everything_is_inside(built: dict[str, bytes], tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     assert set(IN_WHEEL) <= names
-    for place, folder in (("signer/hsm/profiles", "hsm_profiles"), ("share", "deploy")):
+    for place, folder in (
+        ("signer/hsm/profiles", "hsm_profiles"),
+        ("signer/hsm/rules", "udev"),
+        ("share", "deploy"),
+    ):
         files = {path.name for path in (ROOT / folder).rglob("*") if path.is_file()}
+        assert files
         assert files <= {Path(name).name for name in names if place in name}
-    if (ROOT / "udev").is_dir():
-        rules = {path.name for path in (ROOT / "udev").glob("*.rules")}
-        assert rules <= {Path(name).name for name in names}
     assert not [name for name in names if name.endswith((".pyc", ".so")) or "__pycache__" in name]
     entry_points = zipfile.ZipFile(wheel).read(
         next(name for name in names if name.endswith("entry_points.txt"))

@@ -18,9 +18,31 @@ def test_the_wheel_holds_profiles_and_the_socket_description(tmp_path: Path) -> 
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     assert "signer/hsm/profiles/softhsm2.yaml" in names
+    assert "signer/hsm/rules/70-signer-hsm.rules" in names
     assert "signer/agent/openapi.yaml" in names
     assert "signer/py.typed" in names
     assert not any(name.startswith(("tests", "demo")) for name in names)
+
+
+def test_the_wheel_finds_its_rules(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", tmp_path],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    code = (
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); import signer.hsm.udev as udev; "
+        "assert udev.__file__.startswith(sys.path[0]), udev.__file__; "
+        "from signer.cli.main import main; sys.argv[0] = 'signer'; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code, tmp_path / "site", "token", "udev"],
+        check=True, capture_output=True, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.stdout == (ROOT / "udev/70-signer-hsm.rules").read_bytes()
 
 
 def test_the_example_files_are_what_the_program_reads() -> None:
