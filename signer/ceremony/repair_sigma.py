@@ -196,7 +196,8 @@ def zero_refusal(setting: RepairSetting, helper: int) -> CeremonyError:
     """Return why a repair ends in which the deltas for `helper` add up to zero."""
     return CeremonyError(
         f"the deltas for {setting.name_of(helper)} add up to zero, which nobody could bring about "
-        "without knowing what he was sent",
+        "without knowing what he was sent: he brought it about himself, or somebody committed to "
+        "a delta that he does not know, and then his complaint shows it",
         hint="repair again, with another helper in his place; if he complains of a delta, with "
         "another in the place of whom he complains of",
         code=E_ZERO,

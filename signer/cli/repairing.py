@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from signer.ceremony.board import Problem
 from signer.ceremony.repair_board import RepairBoard, repair_abort_words
 from signer.ceremony.repair_minutes import repair_minutes
 from signer.ceremony.repair_proof import repair_digest
@@ -22,12 +23,12 @@ from signer.custody.ceremony_state import CeremonyState
 from signer.custody.desk import read_group
 from signer.custody.jobs.sources import SecretSource, TokenChoice
 from signer.custody.orders import terminal
+from signer.custody.repair_results import repaired_files
 from signer.custody.repair_runner import RepairRunner
 from signer.errors import CeremonyError, OutputError
 from signer.files import make_folder, read_file, write_new
 from signer.messages.card import MAX_BYTES as MAX_CARD_BYTES
 from signer.messages.card import Card, fingerprint
-from signer.messages.group_file import MAX_BYTES as MAX_GROUP_BYTES
 from signer.messages.group_file import marked_fingerprint
 from signer.threshold.params import ShareIndex
 
@@ -143,10 +144,14 @@ def verify_repair(printer: Printer, setting: RepairSetting, *, folder: Path) -> 
     """
     there = CeremonyFolder(folder)
     board = _board(there, setting)
-    written = there.read(REPAIRED, MAX_GROUP_BYTES)
+    good, strange = repaired_files(there, board)
     done = board.repaired
-    if written is not None and done is not None and written != done.to_bytes():
-        raise CeremonyError(f"{REPAIRED} is not what the other files come to", code="E_TRANSCRIPT")
+    if strange and not good:
+        raise CeremonyError(
+            f"{strange[0]} is not what the other files come to", code="E_TRANSCRIPT"
+        )
+    for name in strange:
+        board.problems.append(Problem(name, "E_TRANSCRIPT", "it is not of this repair"))
     text, value = repair_minutes(board), board_json(board, None)
     if board.aborted:
         printer.failed_result({**value, "verified": False}, text)

@@ -89,7 +89,7 @@ def _damaged(there: CeremonyFolder, board: Board) -> list[Problem]:
     old = board.setting.previous
     numbers = {
         "deal": set(roster.dealers),
-        "bindings": set(roster.dealers),
+        "bindings": set() if old is None else set(roster.dealers),
         "agree": {index for role, index in agreeing(board.setting) if role == MEMBER},
         "agree-dealer": {index for role, index in agreeing(board.setting) if role == DEALER},
         "ack": set(map(int, roster.indices)),

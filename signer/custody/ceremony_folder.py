@@ -131,48 +131,61 @@ class CeremonyFolder:
                 )
         return found
 
-    def certificates(self, setting: Setting) -> list[dict[str, bytes]]:
-        """Return the parts of every certificate in the folder, as the files it was made of.
-
-        Which of them holds `certified_board` tells.
-        """
-        found = []
-        for name, raw in self.copies(CERTIFICATE, MAX_CERTIFICATE_BYTES):
-            with contextlib.suppress(SignerError):
-                found.append(files_of(raw, setting, name))
-        return found
-
     def certified(self, setting: Setting) -> Board | None:
         """Return what the certificate in the folder shows; None: there is none that holds."""
         files = self.files()
-        for parts in self.certificates(setting):
+        for parts in self._certificates(setting):
             if (board := certified_board(setting, parts, files)) is not None:
                 return board
         return None
+
+    def uncertified(self, setting: Setting) -> dict[str, bytes]:
+        """Return the participants' files and the parts of certificates, as far as they hold.
+
+        Raises:
+            InputError: the folder cannot be read, or holds too much.
+        """
+        files, total = self.files(), 0
+        for number, parts in enumerate(self._certificates(setting)):
+            total += sum(map(len, parts.values()))
+            if total > _MAX_TOTAL_BYTES:
+                raise InputError(
+                    f"folder {str(self.path)!r}: its certificates have more than "
+                    f"{_MAX_TOTAL_BYTES} bytes in all",
+                    hint="take what is not of the ceremony out of it",
+                )
+            files |= numbered(parts, number)
+        return files
 
     def board(self, setting: Setting, now: int) -> Board:
         """Return what the folder shows of the ceremony."""
         if (certified := self.certified(setting)) is not None:
             return certified
-        files = self.files()
-        for number, parts in enumerate(self.certificates(setting)):
-            files |= numbered(parts, number)
-        return read_board(setting, files, late=now >= setting.roster.expires)
+        return read_board(setting, self.uncertified(setting), late=now >= setting.roster.expires)
 
-    def copies(self, name: str, most: int) -> list[tuple[str, bytes]]:
-        """Return what lies under a name and under the second ones that `add` gives, by name.
+    def _certificates(self, setting: Setting) -> Iterator[dict[str, bytes]]:
+        """Yield the parts of every certificate in the folder, as the files it was made of.
 
-        Whoever reads takes the one that holds: the name itself may be taken by anything.
+        Which of them holds `certified_board` tells.
+        """
+        for name, raw in self.copies(CERTIFICATE, MAX_CERTIFICATE_BYTES):
+            with contextlib.suppress(SignerError):
+                yield files_of(raw, setting, name)
+
+    def copies(self, name: str, most: int) -> Iterator[tuple[str, bytes]]:
+        """Yield what lies under a name and under the second ones that `add` gives, by name.
+
+        Whoever reads takes the one that holds: the name itself may be taken by anything. They come
+        one at a time, so that a folder full of large ones fills no memory.
         """
         pattern = re.compile(re.escape(name.removesuffix(".json")) + r"(-[0-9a-f]{8})?\.json")
         names = [entry.name for entry in self.path.iterdir() if pattern.fullmatch(entry.name)]
-        found = []
         for there in sorted(names, key=lambda one: (one != name, one))[:_MAX_FILES]:
             try:
-                found.append((there, read_file(self.path / there, what=there, max_bytes=most)))
+                raw = read_file(self.path / there, what=there, max_bytes=most)
             except InputError:
-                found.append((there, b""))  # nothing that could hold
-        return found
+                raw = b""  # nothing that could hold
+            yield there, raw
 
     def read(self, name: str, most: int) -> bytes | None:
         """Return one of the ceremony's own files, or None if it is not there."""

@@ -77,11 +77,11 @@ def has_pending(folder: CeremonyFolder, board: Board) -> bool:
     A file of that name beside ours, under its second name, is a problem and no more.
     """
     made = None if board.outcome is None else group_of(board.outcome).to_bytes()
-    there = folder.copies(PENDING, MAX_GROUP_BYTES)
-    for name, raw in there:
-        if raw != made:
+    ours = {name: raw == made for name, raw in folder.copies(PENDING, MAX_GROUP_BYTES)}
+    for name, is_ours in ours.items():
+        if not is_ours:
             _add_problem(board, _not_ours(name))
-    return not there or any(raw == made for _, raw in there)
+    return not ours or any(ours.values())
 
 
 def _not_ours(name: str) -> Problem:

@@ -92,14 +92,15 @@ class Runner(CeremonyTasks):
 
     def board(self, setting: Setting, desk: CeremonyState) -> Board:
         """Return the folder's board, together with the deals that were seen before."""
-        files = self.folder.files()
-        own = desk.get(kept.CERTIFICATE)
-        known = [files_of(own, setting)] if own is not None else self.folder.certificates(setting)
-        for parts in known:
+        if (own := desk.get(kept.CERTIFICATE)) is not None:
+            files, parts = self.folder.files(), files_of(own, setting)
             if (certified := certified_board(setting, parts, files)) is not None:
                 return certified
-        for number, parts in enumerate(known):
-            files |= numbered(parts, number)
+            files |= numbered(parts, 0)
+        else:
+            if (certified := self.folder.certified(setting)) is not None:
+                return certified
+            files = self.folder.uncertified(setting)
         for path in sorted(desk.path.glob("seen-deal-*.json")):
             data = desk.get(path.name)
             if data is not None:

@@ -41,6 +41,7 @@ from signer.custody.repair_desk import (
     outgoing,
 )
 from signer.custody.repair_record import ReplacementRecord, another_refusal
+from signer.custody.repair_results import repaired_files
 from signer.custody.worker_process import run_worker
 from signer.errors import UsageError
 from signer.files import write_over
@@ -80,8 +81,10 @@ class RepairRunner:
                 _TAKE[step.name](self, desk, me, step)
                 new += self._hand_on(desk, me)
             self._forget_session(desk)
-            new += self._result(desk)
-            return Taken(step, self._look(desk, me), tuple(new))
+            board = self.board(desk)
+            new += self._result(board)
+            strange = repaired_files(self.folder, board).strange
+            return Taken(step, self._look(desk, me), tuple(new), strange)
 
     def look(self) -> Step:
         """Return the next step without taking it."""
@@ -224,12 +227,13 @@ class RepairRunner:
         if (helped := helped_of(desk))["session"] is not None:
             write_over(desk.path / HELPED, canonical({**helped, "session": None}) + b"\n")
 
-    def _result(self, desk: CeremonyState) -> list[str]:
+    def _result(self, board: RepairBoard) -> list[str]:
         """Write the group file with the new card where it is due and missing."""
-        repaired = self.board(desk).repaired
-        if repaired is None or (self.folder.path / REPAIRED).exists():
+        if board.repaired is None:
             return []
-        name = self.folder.add(REPAIRED, repaired.to_bytes())
+        if repaired_files(self.folder, board).good:
+            return []
+        name = self.folder.add(REPAIRED, board.repaired.to_bytes())
         return [] if name is None else [name]
 
     def _place(self, token: TokenChoice, pin: SecretSource) -> dict[str, Any]:
