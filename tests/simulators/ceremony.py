@@ -61,10 +61,10 @@ class Person:
     card: Card
 
     @classmethod
-    def new(cls, name: str) -> "Person":
-        """Make a person with fresh keys."""
+    def new(cls, name: str, **card: object) -> "Person":
+        """Make a person with fresh keys; `card` replaces fields of his card."""
         kex = ec.generate_private_key(ec.SECP256R1())
-        return cls(name, kex, make_card(name, kex=point_of(kex)))
+        return cls(name, kex, make_card(name, kex=point_of(kex), **card))
 
     def renewed(self) -> "Person":
         """Return the same person with a fresh receiving key, for another epoch."""
@@ -210,9 +210,10 @@ class Gathering:
         """Return a member's acknowledgement; `changes` are made before he signs."""
         outcome, person = self.outcome(), self.members[member]
         index = ShareIndex(member)
+        recipients = [person.card.body.kex, *changes.pop("spares", ())]
         with SecretBytes(changes.pop("share", None) or self.share(member)) as plain:
             envelope = seal_share(
-                plain, group_of(outcome).binding(index), [person.card.body.kex], seeded(member)
+                plain, group_of(outcome).binding(index), recipients, seeded(member)
             )
             message = share_proof_message(certificate_digest(outcome))
             dst = changes.pop("dst", SHARE_PROOF_DST)

@@ -10,6 +10,7 @@ import pytest
 
 from signer.ceremony.certificate import certificate_digest
 from signer.ceremony.destruction import open_destroyed
+from signer.ceremony.setting import Setting
 from signer.ceremony.statement import take_statement
 from signer.custody.jobs import Job, open_order, order_bytes
 from signer.custody.jobs.ceremony import DestroyKey, ResealShare
@@ -20,7 +21,7 @@ from signer.custody.worker import destroying, opening, resealing, stating
 from signer.custody.worker.destroying import destroy_key
 from signer.custody.worker.resealing import reseal_share
 from signer.custody.worker.stating import state_bindings
-from signer.errors import ProvenanceError
+from signer.errors import ProvenanceError, SignerError
 from signer.hsm.profile import load_profile
 from signer.messages.bindings import MAX_PAYLOAD, PAYLOAD_TYPE, Bindings
 from signer.messages.card import Card
@@ -29,7 +30,7 @@ from signer.sealing.envelope import Envelope, Slot
 from signer.sealing.share import seal_share, unseal_share
 from signer.secret import SecretBytes
 from signer.threshold.params import ShareIndex
-from tests.simulators.ceremony import Person
+from tests.simulators.ceremony import Gathering, Person, roster_of
 from tests.simulators.ceremony_desk import ReceivingKey
 from tests.simulators.holders import seeded
 from tests.simulators.repair import Repair
@@ -67,17 +68,18 @@ class Token:
 
 @dataclass
 class Key:
-    """A receiving key; hidden: its public object is a stranger's."""
+    """A receiving key; hidden: its public object is a stranger's; borrowed: the point is."""
 
     point: bytes
     hidden: bool = False
+    borrowed: bool = False
 
     @property
     def public_point(self) -> bytes:
         return b"\x04" + bytes(64) if self.hidden else self.point
 
     def require_own_point(self) -> None:
-        if self.hidden:
+        if self.hidden or self.borrowed:
             raise ProvenanceError("its public key object is of another key")
 
 
@@ -194,6 +196,37 @@ def test_a_repaired_share_is_sealed_anew_too(desk: Desk) -> None:
     assert sealed.recipients == (back.card.body.kex,)
 
 
+def with_backup(backup: Person) -> Gathering:
+    """Return a ceremony of two; the first one's card shows a spare's key too."""
+    people = {1: Person.new("Ada", kex_backup=backup.card.body.kex), 2: Person.new("Ben")}
+    return Gathering(Setting.of(roster_of(people, 2), None), people, people)
+
+
+@pytest.mark.case("X822", "recovered share sealed to the opening token only, not to the card's")
+def test_a_share_is_sealed_anew_to_every_key_of_its_holder(desk: Desk) -> None:
+    backup, third = Person.new("Ada backup"), Person.new("Ada third")
+    made = with_backup(backup)
+    people = made.members
+    spares = [one.card.body.kex for one in (backup, third)]
+    job = ResealShare(
+        token=TOKEN, pin=PIN, group=made.group().to_bytes().decode(),
+        acknowledgement=made.acknowledgement(1, spares=spares).to_bytes().decode(),
+    )  # fmt: skip
+    own = people[1].card.body.kex
+    for opens, recipients in (
+        (people[1], (own, spares[0])),
+        (backup, (own, spares[0])),
+        (third, (own, *spares)),  # which no card shows: it is at hand, so it stays one
+    ):
+        desk.token = Token(people[1], [ReceivingKey(opens)])
+        sealed = Envelope.parse(reseal_share(take(job))["envelope"].encode())
+        assert sealed.recipients == recipients
+        binding = made.group().binding(ShareIndex(1), recovered=True)
+        for one in (people[1], backup):
+            with unseal_share(sealed, binding, one.card.body.kex, one.ecdh) as plain:
+                assert bytes(plain.expose()) == made.share(1)
+
+
 # Destroying
 
 
@@ -241,6 +274,25 @@ def test_no_receipt_while_a_slot_opens(desk: Desk, tmp_path: Path) -> None:
     assert set(said.keys) == {OWN, SPARE}
 
 
+@pytest.mark.case("X820", "order to destroy an old key before every new member has acknowledged")
+def test_nothing_is_destroyed_before_all_have_acknowledged(desk: Desk, tmp_path: Path) -> None:
+    new = reshare()
+    files = {index: new.acknowledgement(index).to_bytes().decode() for index in new.members}
+    desk.token = Token(OLD, [Key(OWN), Key(SPARE)])
+    for index in files:
+        left = tuple(pair for pair in files.items() if pair[0] != index)
+        for spare in (True, False):
+            order = destroy(tmp_path, acknowledgements=left, spare=spare, gone=(SPARE,))
+            refused("E_TOO_EARLY", f"members {index} have not", destroy_key, order)
+    none = destroy(tmp_path, acknowledgements=())
+    refused("E_TOO_EARLY", "members 1, 2, 3 have not", destroy_key, none)
+    old = {**files, 2: dkg().acknowledgement(2).to_bytes().decode()}
+    for wrong in ({**files, 2: files[1]}, old):
+        with pytest.raises(SignerError, match="acknowledgement 2"):
+            destroy_key(destroy(tmp_path, acknowledgements=tuple(wrong.items())))
+    assert (desk.destroyed, list(tmp_path.iterdir())) == ([], [])
+
+
 @pytest.mark.case("X751", "order to destroy with the envelope of another share or another group")
 def test_the_envelope_is_of_the_old_share(desk: Desk, tmp_path: Path) -> None:
     desk.token = Token(OLD, [Key(OWN)])
@@ -258,6 +310,20 @@ def test_a_hidden_key_does_not_count(desk: Desk, tmp_path: Path) -> None:
     refused("E_PROVENANCE", "another key", destroy_key, order)
     desk.token = Token(OLD, [Key(b"\x04" + b"\x01" * 64)])  # gone: all that is left is proven
     assert destroy_key(destroy(tmp_path, envelope=old_envelope()))["receipt"]
+
+
+@pytest.mark.case("X821", "old key's point put beside another private key, and taken away later")
+@pytest.mark.parametrize("spare", [True, False])
+def test_a_borrowed_point_is_not_even_noted(desk: Desk, tmp_path: Path, spare: bool) -> None:
+    desk.token = Token(OLD, [Key(SPARE if spare else OWN, borrowed=True)])
+    gone = () if spare else (SPARE,)
+    order = destroy(tmp_path, spare=spare, gone=gone)
+    refused("E_PROVENANCE", "another key", destroy_key, order)
+    assert (desk.destroyed, list(tmp_path.iterdir())) == ([], [])
+    if spare:  # a note would make of its absence a destroyed key
+        desk.token = Token(OLD, [])
+        order = destroy(tmp_path, spare=spare, gone=gone)
+        refused("E_TOKEN_KEY", "none of the keys", destroy_key, order)
 
 
 @pytest.mark.case("X753", "cut off just after the token destroyed the key, before that was kept")
@@ -279,6 +345,27 @@ def test_a_key_that_opens_a_new_share_stays(desk: Desk, tmp_path: Path) -> None:
     desk.token = Token(OLD, [Key(OWN)])
     order = destroy(tmp_path, envelope=old_envelope(new))
     refused("E_TOO_EARLY", "sealed to the same key", destroy_key, order)
+
+
+@pytest.mark.case("X822", "receipt without the spare's key that the old card shows")
+def test_the_spare_that_a_card_shows_is_a_key_of_the_share(desk: Desk, tmp_path: Path) -> None:
+    backup = Person.new("Ada backup")
+    first = with_backup(backup)
+    ada = first.members[1]
+    binding = first.group(active=True).binding(ShareIndex(1))
+    with SecretBytes(first.share(1)) as plain:  # not sealed to the spare, as far as this one tells
+        envelope = seal_share(plain, binding, [ada.card.body.kex], seeded(4)).to_bytes().decode()
+
+    new = first.reshare(2, ["Ada anew"], without=(1,))
+    files = {index: new.acknowledgement(index).to_bytes().decode() for index in new.members}
+    order = destroy(
+        tmp_path, envelope=envelope, acknowledgements=tuple(files.items()),
+        certificate=new.certificate().to_bytes().decode(),
+        previous=new.setting.old.to_bytes().decode(),
+    )  # fmt: skip
+    desk.token = Token(ada, [Key(ada.card.body.kex)])
+    refused("E_TOO_EARLY", "opens on other tokens too", destroy_key, order)
+    assert desk.destroyed == []
 
 
 # Vouching
