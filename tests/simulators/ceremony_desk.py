@@ -19,7 +19,7 @@ from signer.custody.ceremony_state import CeremonyState
 from signer.custody.jobs import Job, open_order, order_bytes
 from signer.custody.jobs.sources import SecretSource, TokenChoice
 from signer.custody.worker import dealing, joining
-from signer.errors import CardError, SignerError, revive
+from signer.errors import CardError, ProvenanceError, SignerError, revive
 from signer.hsm.profile import load_profile
 from signer.messages.card import Card
 from signer.messages.dsse import SignedFile
@@ -42,6 +42,7 @@ class Token:
     """A person's token, as the worker's functions see it."""
 
     person: Person
+    swapped: bool = False  # the point of his receiving key lies beside another private key
 
     @property
     def public_point(self) -> bytes:
@@ -73,6 +74,7 @@ class Room:
     path: Path
     draw: Callable[[int], bytes]  # what all tokens draw
     orders: list[str] = field(default_factory=list)  # that were carried out
+    swapped: set[int] = field(default_factory=set)  # whose token shows public objects exchanged
     now: int = NOW
 
     @classmethod
@@ -145,7 +147,8 @@ class Room:
     @contextlib.contextmanager
     def session(self, choice: TokenChoice, pin: SecretSource, **_: object) -> Iterator[Token]:
         """Open a member's token."""
-        yield Token(self.gathering.members[int(choice.label or 0)])
+        index = int(choice.label or 0)
+        yield Token(self.gathering.members[index], index in self.swapped)
 
 
 def _identity_on(token: Token, card: Card) -> Token:
@@ -159,6 +162,8 @@ def _sign(token: Token, payload_type: str, payload: bytes) -> SignedFile:
 
 
 def _receiving(token: Token, point: bytes) -> ReceivingKey:
+    if token.swapped:
+        raise ProvenanceError("its public key object is of another key")
     key = ReceivingKey(token.person)
     assert key.public_point == point
     return key

@@ -16,6 +16,7 @@ from signer.ceremony.certificate import Certificate
 from signer.ceremony.complaint import COMPLAINT_TYPE, Complaint
 from signer.ceremony.deal import Deal, DealBody, ProofText
 from signer.ceremony.dealing import make_deal
+from signer.ceremony.setting import Setting
 from signer.ceremony.steps import ABORTED, ACTIVATE, AGREE
 from signer.custody.ceremony_folder import CeremonyFolder
 from signer.custody.ceremony_state import CeremonyState
@@ -25,11 +26,12 @@ from signer.custody.worker import dealing
 from signer.errors import EngineError, SignerError
 from signer.hsm.profile import load_profile
 from signer.messages.group_file import GroupFile
+from signer.sealing.envelope import Envelope
 from signer.strict import Fields, canonical
 from signer.threshold.dealing import Dealing
 from signer.threshold.params import ShareIndex
 from signer.threshold.possession import prove
-from tests.simulators.ceremony import Gathering
+from tests.simulators.ceremony import Gathering, Person, roster_of
 from tests.simulators.ceremony_desk import Room
 from tests.simulators.holders import NOW
 from tests.unit.ceremony.honest import dkg, refused
@@ -94,6 +96,37 @@ def test_the_worker_opens_only_what_is_complained_of(room: Room) -> None:
     )  # fmt: skip
     signed = room.gathering.members[2].sign(COMPLAINT_TYPE, loud.to_payload()).to_json()
     refused("E_CEREMONY", "needs no answer", room.work, replace(order, complaint=signed))
+
+
+@pytest.mark.case("X823", "each step with a token whose receiving key does not prove its point")
+def test_no_step_is_taken_with_a_key_that_is_another_s(room: Room) -> None:
+    def left() -> set[Path]:
+        beside = ("lock", "certificate.json")  # what no token makes
+        return {path for path in room.path.rglob("*") if path.name not in beside}
+
+    for step in ("deal", "agree", "acknowledge"):
+        room.swapped, before = {1}, left()
+        refused("E_PROVENANCE", "another key", room.next, 1)
+        assert left() == before, step  # neither a file nor a complaint
+        if step == "agree":
+            refused("E_PROVENANCE", "another key", room.work, opening(room, 1, 2))
+        room.swapped = set()
+        assert [room.next(member).step.name for member in EVERYBODY] == [step] * 3
+
+
+@pytest.mark.case("X822", "new share sealed to a member's token only, his card shows a spare too")
+def test_a_new_share_is_sealed_to_the_spare_on_the_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup = Person.new("Ada backup").card.body.kex
+    people = {1: Person.new("Ada", kex_backup=backup), 2: Person.new("Ben")}
+    gathering = Gathering(Setting.of(roster_of(people, 2), None), people, people)
+    room = Room.open(gathering, tmp_path, monkeypatch, random.Random(3).randbytes)
+    for member in (1, 2) * 3:
+        room.next(member)
+    for member, spares in ((1, [backup]), (2, [])):
+        sealed = Envelope.parse((room.desk(member) / "envelope.json").read_bytes())
+        assert sealed.recipients == (people[member].card.body.kex, *spares)
 
 
 @pytest.mark.case("C21", "session seed kept after the certificate, when no complaint can come")

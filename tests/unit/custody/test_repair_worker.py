@@ -1,6 +1,7 @@
 """The worker's orders of a repair, with software keys in the place of the token."""
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,14 @@ from signer.custody.jobs.repair import FinishRepair, MakeDelta, OpenRepair, Repl
 from signer.custody.jobs.sources import SecretSource, TokenChoice
 from signer.custody.repair_runner import RepairRunner
 from signer.custody.worker import repairing
-from signer.errors import CardError, CeremonyError, SignerError, TokenKeyError, UsageError
+from signer.errors import (
+    CardError,
+    CeremonyError,
+    ProvenanceError,
+    SignerError,
+    TokenKeyError,
+    UsageError,
+)
 from signer.hsm.profile import load_profile
 from signer.messages.card import Card
 from signer.messages.group_file import GroupFile
@@ -35,6 +43,7 @@ from tests.simulators.holders import NOW, seeded
 from tests.simulators.repair import Repair
 
 HONEST = Repair.of()
+SWAPPED: set[str] = set()  # labels of tokens whose receiving key does not prove its point
 
 
 @dataclass
@@ -42,6 +51,7 @@ class SoftwareToken:
     """What the worker sees of a token: two keys."""
 
     person: Person
+    label: str
 
     @property
     def public_point(self) -> bytes:
@@ -74,7 +84,7 @@ def people(monkeypatch: pytest.MonkeyPatch) -> dict[str, Person]:
 
     @contextlib.contextmanager
     def session_on(choice: TokenChoice, *_: object, **__: object) -> Iterator[SoftwareToken]:
-        yield SoftwareToken(people[str(choice.label)])
+        yield SoftwareToken(people[str(choice.label)], str(choice.label))
 
     def identity_on(session: SoftwareToken, card: Card) -> SoftwareToken:
         if session.public_point != card.body.id_sign:
@@ -83,13 +93,15 @@ def people(monkeypatch: pytest.MonkeyPatch) -> dict[str, Person]:
 
     def receiving_key_of(session: SoftwareToken, point: bytes) -> Key:
         assert session.person.card.body.kex == point
+        if session.label in SWAPPED:
+            raise ProvenanceError("its public key object is of another key")
         return Key(point, session.person.ecdh)
 
     def open_share(
         session: SoftwareToken, envelope: Envelope, group: GroupFile
     ) -> tuple[Key, SecretShare]:
         (point,) = envelope.recipients
-        key = receiving_key_of(session, point)
+        key = Key(point, session.person.ecdh)  # as the real one: what opens needs no other proof
         index = ShareIndex(envelope.binding.index)
         with unseal_share(envelope, group.binding(index), key.public_point, key.ecdh) as plain:
             return key, SecretShare(index, SecretScalar.from_big_endian(plain))
@@ -100,6 +112,7 @@ def people(monkeypatch: pytest.MonkeyPatch) -> dict[str, Person]:
     }.items():  # fmt: skip
         monkeypatch.setattr(repairing, name, soft)
     monkeypatch.setattr("time.time", lambda: NOW)
+    SWAPPED.clear()
     return people
 
 
@@ -179,6 +192,52 @@ def test_a_worker_complains_of_a_bad_delta(people: dict[str, Person], tmp_path: 
     assert "helper 3 (holder 3)" in told.after.words
     names = {path.name for path in (tmp_path / "folder").iterdir()}
     assert not [name for name in names if name.startswith("sigma")]
+
+
+@pytest.mark.case("X823", "each step with a token whose receiving key does not prove its point")
+def test_no_step_is_taken_with_a_key_that_is_another_s(
+    people: dict[str, Person], tmp_path: Path
+) -> None:
+    def refused(index: int) -> None:
+        SWAPPED.add(str(index))
+        before = set(tmp_path.rglob("*.json"))
+        with pytest.raises(ProvenanceError):
+            runner(tmp_path, index).run()
+        assert set(tmp_path.rglob("*.json")) == before  # neither a file nor a complaint
+        SWAPPED.clear()
+
+    for step in ("delta", "sigma"):
+        for index in (1, 3, 4):
+            made = runner(tmp_path, index)
+            assert made.look().name == step
+            refused(index)
+            made.run()
+    assert runner(tmp_path, 2).look().name == "finish"
+    refused(2)
+    assert runner(tmp_path, 2).run().step.name == "finish"
+
+    opened = json.loads((runner(tmp_path, 3).desk.path / "helped.json").read_bytes())
+    delta = DeltaFile.parse(opened["delta"].encode())
+    complaint = HONEST.complaint(4, 3, "E_REPAIR_DECRYPT", delta.digest)
+    order = OpenRepair(
+        **place_of(3), helper=3, recipient=4, session=opened["session"],
+        complaint=json.loads(complaint),
+    )  # fmt: skip
+    SWAPPED.add("3")
+    with pytest.raises(ProvenanceError):
+        work(order)
+    SWAPPED.clear()
+    assert work(order).take("opening")
+
+
+@pytest.mark.case("X822", "repaired share sealed to the new token only, its card shows a spare too")
+def test_a_repaired_share_is_sealed_to_the_spare_on_the_card() -> None:
+    backup = Person.new("Cy backup").card.body.kex
+    card = Person.new("Cy again", kex_backup=backup).card
+    setting = replace(HONEST.setting, roster=replace(HONEST.setting.roster, card=card))
+    scalar = SecretScalar.from_big_endian(bytearray(HONEST.shares[2]))
+    with SecretShare(ShareIndex(2), scalar) as share:
+        assert repairing._sealed(setting, share).recipients == (card.body.kex, backup)
 
 
 @pytest.mark.case("X684", "an order to open a sum, or a ciphertext that nobody complains of")
