@@ -38,6 +38,43 @@ def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
+def require_new(path: Path) -> None:
+    """Refuse a `path` that something has taken, or that lies in no folder one can write to.
+
+    For before a key is made, or a person asked, for what is written there in the end.
+
+    Raises:
+        OutputError: `write_new` or `make_folder` would not do what is meant.
+    """
+    if os.path.lexists(path):
+        raise OutputError(
+            f"{str(path)!r} exists and is not overwritten", hint="name another file or folder"
+        )
+    if not path.parent.is_dir():
+        raise OutputError(
+            f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}",
+            hint="make it first, or name another",
+        )
+    _require_writable(path.parent)
+
+
+def require_place(folder: Path) -> None:
+    """Refuse a `folder` that one cannot write to; if it is not there, as `require_new` does.
+
+    Raises:
+        OutputError: nothing could be put there.
+    """
+    if not folder.is_dir():
+        require_new(folder)
+    else:
+        _require_writable(folder)
+
+
+def _require_writable(folder: Path) -> None:
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"cannot write to folder {str(folder)!r}")
+
+
 def write_new(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Write `data` to `path`, durably, and only if nothing is there yet.
 

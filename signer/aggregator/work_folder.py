@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from signer.errors import InputError
-from signer.files import make_folder, read_file, write_new
+from signer.files import make_folder, read_file, require_place, write_new
 from signer.messages.reply import MAX_BYTES as MAX_REPLY_BYTES
 from signer.messages.reply import SignReply
 from signer.messages.request import SignRequest
@@ -23,6 +23,7 @@ class WorkFolder:
         """
         self._path = path
         self._request = request
+        require_place(path)
         make_folder(path, mode=0o700)
         mark = path / "request.digest"
         wanted = request.digest.hex().encode() + b"\n"

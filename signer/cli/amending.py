@@ -10,7 +10,7 @@ from signer.custody.desk import read_group, read_policy
 from signer.custody.jobs.sources import SecretSource
 from signer.custody.orders import sign_amendment, terminal
 from signer.errors import DeniedError, PolicyError
-from signer.files import read_file, write_new
+from signer.files import read_file, require_new, write_new
 from signer.messages.amendment import MAX_PAYLOAD_BYTES, PAYLOAD_TYPE, AmendmentBody
 from signer.messages.card import fingerprint
 from signer.messages.dsse import SignedFile
@@ -63,6 +63,7 @@ def signed(
     group = read_group(group_path)
     body = _read_amendment(amendment)
     policy = require_amendment(group, body)
+    require_new(out)
     for line in [
         f"Amendment {body.number} of group {group.marked(group.group_id)}. The policy would say:",
         "",

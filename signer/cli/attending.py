@@ -28,7 +28,7 @@ from signer.custody.desk import read_group, read_policy
 from signer.custody.jobs.sources import SecretSource
 from signer.custody.orders import terminal
 from signer.errors import CeremonyError, DeniedError, PolicyError, UsageError
-from signer.files import read_file, write_new
+from signer.files import read_file, require_place, write_new
 from signer.hsm.profile import require_ceremony
 from signer.messages.card import MAX_BYTES as MAX_CARD_BYTES
 from signer.messages.card import Card, fingerprint
@@ -44,6 +44,7 @@ def join(
 ) -> None:  # fmt: skip
     """Do what `signer ceremony join` is asked."""
     there = CeremonyFolder(folder)
+    require_place(state)
     if (repair := there.repair()) is not None:
         from signer.cli.repairing import join_repair
 

@@ -9,8 +9,8 @@ from signer.cli.wiring import holder_name, token_choice
 from signer.custody.jobs.sources import SecretSource
 from signer.custody.jobs.tokens import FINGERPRINT_PATTERN
 from signer.custody.orders import make_card
-from signer.errors import OutputError, SchemaError, UsageError
-from signer.files import read_file, write_new
+from signer.errors import SchemaError, UsageError
+from signer.files import read_file, require_new, write_new
 from signer.messages.card import (
     MAX_BYTES,
     MAX_CERTIFICATE_BYTES,
@@ -48,8 +48,7 @@ def write_card(
     """Do what `signer token card` is asked."""
     if fresh_key and kex is not None:
         raise UsageError("--kex names a key that is there; --fresh-key makes another")
-    if out.exists():  # before a key is made for it
-        raise OutputError(f"{str(out)!r} exists and is not overwritten")
+    require_new(out)  # before a key is made for it
     made = make_card(
         token_choice(profile, module, label, serial),
         pin,

@@ -17,8 +17,8 @@ from signer.ceremony.roster import (
 from signer.cli.wiring import network, seconds
 from signer.custody.ceremony_folder import POLICY, PREVIOUS, ROSTER
 from signer.custody.desk import read_group, read_policy
-from signer.errors import OutputError, PolicyError, UsageError
-from signer.files import make_folder, read_file, write_new
+from signer.errors import PolicyError, UsageError
+from signer.files import make_folder, read_file, require_new, write_new
 from signer.messages.card import MAX_BYTES as MAX_CARD_BYTES
 from signer.messages.card import Card
 from signer.messages.group_file import GroupFile
@@ -130,8 +130,7 @@ def _common(
 def _write(roster: Roster, out: Path, policy: Policy, previous: GroupFile | None = None) -> Roster:
     """Check the roster as its readers will, and write the folder, the roster last."""
     checked = Roster.parse(roster.to_bytes())
-    if out.exists():
-        raise OutputError(f"{str(out)!r} exists and is not overwritten", hint="name a new folder")
+    require_new(out)
     make_folder(out)
     write_new(out / POLICY, canonical(policy.to_json()) + b"\n")
     if previous is not None:

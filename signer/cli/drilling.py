@@ -17,7 +17,7 @@ from signer.client import AgentClient
 from signer.custody.desk import read_group
 from signer.custody.devices import Device, drill_at_desk
 from signer.errors import DeniedError, TooFewPartialsError, UsageError
-from signer.files import make_folder, read_file, write_new
+from signer.files import make_folder, read_file, require_place, write_new
 from signer.messages.drill import DrillOrder, require_open
 from signer.messages.drill_certificate import Drill, DrillCertificate
 from signer.messages.drill_report import DrillReport
@@ -54,6 +54,7 @@ def run_drill(
     pool, now = read_group(group), int(time.time())
     included = [read_certificate(path, pool, now) for path in include]
     order = _order(pool, included, now, _nonce_to_activate(pool) if activate else None)
+    require_place(out)
     make_folder(out)
     if envelope is None:
         _require_no_devices(devices)

@@ -15,8 +15,8 @@ from signer.custody.jobs.ceremony import FinishCeremony, ResealShare
 from signer.custody.jobs.sources import SecretSource, TokenChoice
 from signer.custody.orders import pin_source
 from signer.custody.worker_process import run_worker
-from signer.errors import OutputError, UsageError
-from signer.files import read_file, write_new
+from signer.errors import UsageError
+from signer.files import read_file, require_new, write_new
 from signer.messages.group_file import MAX_BYTES as MAX_GROUP_BYTES
 from signer.sealing.envelope import Envelope
 
@@ -38,15 +38,14 @@ def recover_share(
 
     Raises:
         UsageError: not exactly one of the two ways.
-        OutputError: `out` is there already; it is looked for before a PIN is spent.
+        OutputError: `out` is no new file; that is looked at before a PIN is spent.
         SignerError: whatever the files or the token say.
     """
     if (certificate is None) == (acknowledgement is None):
         raise UsageError("give --certificate, or --ack with --group")
     if (acknowledgement is None) != (group is None) or (previous and certificate is None):
         raise UsageError("--group goes with --ack, and --previous with --certificate")
-    if out.exists():
-        raise OutputError(f"{str(out)!r} exists and is not overwritten", hint="name another file")
+    require_new(out)
     text = None if certificate is None else _certificate(certificate, previous)
     with pin_source(pin) as (source, terminals):
         job: Job

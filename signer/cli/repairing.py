@@ -25,8 +25,8 @@ from signer.custody.jobs.sources import SecretSource, TokenChoice
 from signer.custody.orders import terminal
 from signer.custody.repair_results import repaired_files
 from signer.custody.repair_runner import RepairRunner
-from signer.errors import CeremonyError, OutputError
-from signer.files import make_folder, read_file, write_new
+from signer.errors import CeremonyError
+from signer.files import make_folder, read_file, require_new, write_new
 from signer.messages.card import MAX_BYTES as MAX_CARD_BYTES
 from signer.messages.card import Card, fingerprint
 from signer.messages.group_file import marked_fingerprint
@@ -43,7 +43,7 @@ def new_repair(
 
     Raises:
         CeremonyError: E_ROSTER: the group, the helpers or the card do not allow it.
-        OutputError: `out` is there already.
+        OutputError: `out` is there already, or its parent is not.
     """
     group = read_group(previous)
     now = int(time.time())
@@ -61,8 +61,7 @@ def new_repair(
     )
     RepairSetting.of(roster, group)
     checked = RepairRoster.parse(roster.to_bytes())  # as its readers will
-    if out.exists():
-        raise OutputError(f"{str(out)!r} exists and is not overwritten", hint="name a new folder")
+    require_new(out)
     make_folder(out)
     write_new(out / PREVIOUS, group.to_bytes())
     write_new(out / ROSTER, checked.to_bytes())

@@ -15,7 +15,7 @@ from signer.cli.wiring import seconds
 from signer.client import AgentClient
 from signer.custody.desk import read_group
 from signer.errors import OutputError, UsageError
-from signer.files import make_folder, read_file, write_new
+from signer.files import make_folder, read_file, require_place, write_new
 from signer.messages.group_file import GroupFile
 from signer.messages.reply import SignReply
 from signer.messages.request import MAX_BYTES as MAX_REQUEST_BYTES
@@ -54,6 +54,7 @@ def sign_request(
     check_request(asked, pool, None, now=now, asker=None)
     if len(set(agents)) != len(agents):
         raise UsageError("an --agent is given twice")
+    require_place(out)
     make_folder(out)
     started = time.monotonic()
     tally = Tally(asked, pool, secrets.token_bytes)

@@ -9,8 +9,8 @@ from signer.custody.desk import read_group
 from signer.custody.devices import Device, add_spare
 from signer.custody.jobs.sources import SecretSource
 from signer.custody.mark import carry_mark, mark_path
-from signer.errors import OutputError, UsageError
-from signer.files import read_file, write_new
+from signer.errors import UsageError
+from signer.files import read_file, require_new, write_new
 from signer.messages.card import MAX_BYTES as MAX_CARD_BYTES
 from signer.sealing.envelope import MAX_BYTES as MAX_ENVELOPE_BYTES
 
@@ -35,8 +35,7 @@ def make_spare(
     if spare is None:
         raise UsageError("--spare-token or --spare-serial must say which token is the spare")
     for path in (out, mark_path(out)):
-        if path.exists():
-            raise OutputError(f"{str(path)!r} exists and is not overwritten")
+        require_new(path)
     pool = read_group(group)
     index, sealed = add_spare(
         pool.to_bytes(),

@@ -9,8 +9,8 @@ from signer.cli.wiring import network
 from signer.custody.desk import read_policy
 from signer.custody.jobs.splitting import SplitKey
 from signer.custody.orders import split_key
-from signer.errors import OutputError, PolicyError
-from signer.files import make_folder, read_file, write_new
+from signer.errors import PolicyError
+from signer.files import make_folder, read_file, require_new, write_new
 from signer.messages.card import MAX_BYTES as MAX_CARD_BYTES
 from signer.messages.card import Card, fingerprint
 from signer.messages.group_file import GroupFile
@@ -39,13 +39,12 @@ def split_among(
 
     Raises:
         UsageError: not exactly one source of the key.
-        OutputError: `out` is there already.
+        OutputError: `out` is there already, or its parent is not.
         SignerError: whatever the parts say.
     """
     key = KeyOptions(**key_options)
     key.require_one_source()
-    if out.exists():
-        raise OutputError(f"{str(out)!r} exists and is not overwritten", hint="name a new folder")
+    require_new(out)
     chain = network(network_name, network_file)
     agreed = read_policy(policy)
     if not agreed.useful_to(role):

@@ -110,11 +110,15 @@ def test_nothing_is_guessed(desk: Desk) -> None:
     assert "none is 0123456789abcdef" in desk.refused("E_TOKEN_KEY", 7, "--kex", "0123456789abcdef")
 
 
-@pytest.mark.case("X615", "card's file is there already: no key is made for it")
+@pytest.mark.case(
+    "X615", "card's file is there already, or its folder is not: no key is made for it"
+)
 def test_no_key_is_made_in_vain(desk: Desk) -> None:
     desk.card("first")
     before = desk.keys()
     desk.run("card", "--name", "Ada", "--out", desk.folder / "first.json", "--fresh-key",
+             expect=1, code="E_OUTPUT")  # fmt: skip
+    desk.run("card", "--name", "Ada", "--out", desk.folder / "nowhere" / "c.json", "--fresh-key",
              expect=1, code="E_OUTPUT")  # fmt: skip
     desk.refused("E_USAGE", 2, "--fresh-key", "--kex", before[0])
     desk.refused("E_USAGE", 2, "--kex", "0123")

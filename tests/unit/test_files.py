@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from signer.errors import InputError, OutputError
-from signer.files import make_folder, read_file, write_new
+from signer.files import make_folder, read_file, require_new, require_place, write_new
 
 
 def test_a_file_is_read_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -52,6 +52,34 @@ def test_nothing_is_overwritten(tmp_path: Path, kind: str) -> None:
         write_new(path, b"new")
     assert sorted(tmp_path.iterdir()) == there
     assert not other.exists() or other.read_bytes() == b"old"
+
+
+@pytest.mark.case("X826", "output where something is, in no folder, or in one that is read-only")
+def test_what_could_not_be_written_is_known_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    before = sorted(tmp_path.iterdir())
+    require_new(tmp_path / "new")
+    for folder in (tmp_path, tmp_path / "new"):
+        require_place(folder)
+    for check in (require_new, require_place):
+        for name in ("file", "dangling"):
+            with pytest.raises(OutputError, match="not overwritten"):
+                check(tmp_path / name)
+        for name in ("a/b", "file/b"):
+            with pytest.raises(OutputError, match="there is no folder"):
+                check(tmp_path / name)
+    with pytest.raises(OutputError, match="not overwritten"):
+        require_new(tmp_path)
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)  # root may do anything
+    for path in (tmp_path, tmp_path / "new"):
+        with pytest.raises(OutputError, match="cannot write to folder"):
+            require_place(path)
+    with pytest.raises(OutputError, match="cannot write to folder"):
+        require_new(tmp_path / "new")
+    assert sorted(tmp_path.iterdir()) == before
 
 
 @pytest.mark.case("F21", "disk full or broken while a result is written")
