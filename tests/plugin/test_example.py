@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from signer import __version__
 from signer.testing.hostile.token import HostileToken
 from signer.testing.running import RunningPool
 from signer.testing.softhsm import SoftHSM
@@ -66,7 +67,8 @@ def test_the_example_runs_in_a_fresh_environment(
     project, environment = tmp_path / "project", tmp_path / "venv"
     shutil.copytree(EXAMPLE, project, ignore=shutil.ignore_patterns("__pycache__"))
     run(python, "-m", "venv", environment, cwd=tmp_path)
-    (project / "requirements.txt").write_text(f"threshold-signer[testing] @ {wheel.as_uri()}\n")
+    (project / "wheels").mkdir()
+    shutil.copy(wheel, project / "wheels")
     pip = ("pip", "install", "--quiet", "--no-compile", "--disable-pip-version-check")
     run(environment / "bin/python", "-m", *pip, "-r", "requirements.txt", cwd=project)
     path = f"{environment / 'bin'}:{os.environ['PATH']}"
@@ -98,8 +100,14 @@ def test_the_ci_files_install_what_the_fixtures_need(name: str) -> None:
 
 def test_it_is_what_its_documentation_shows() -> None:
     page = (ROOT / "docs/testing-your-own.md").read_text()
-    for line in ("threshold-signer[testing]", "apt-get install softhsm2 gcc libc6-dev"):
+    said = (EXAMPLE / "requirements.txt").read_text().replace("# threshold", "threshold")
+    wanted = [line for line in said.splitlines() if not line.startswith("#")]
+    assert wanted[0] == f"./wheels/threshold_signer-{__version__}-py3-none-any.whl[testing]"
+    assert wanted[1].startswith("threshold-signer[testing] @ git+https://")
+    for line in ("apt-get install softhsm2 gcc libc6-dev", *(f'"{line}"' for line in wanted)):
         assert line in page
+    for text in (page, said):  # a bare name would be looked for on an index, where it is not ours
+        assert not re.search(r"threshold-signer\[testing\](?! @ )", text)
 
 
 def test_what_the_page_says_can_be_called_is_there() -> None:
