@@ -83,7 +83,7 @@ def _settled(setting: RepairSetting, files: Mapping[str, bytes]) -> RepairBoard 
                 del chosen[name]
         board = RepairBoard(setting)
         _take_all(board, chosen, kinds)
-        if board.proof is None or board.missing_sigmas or board.faults or board.stop:
+        if board.proof is None:  # none is taken but after every sum, and a fault leaves one out
             continue
         board.settled = True
         for kind in ("delta", "sigma", "complaint", "opening"):

@@ -551,6 +551,19 @@ def test_a_sum_of_zero_ends_the_repair_and_names_who_signed_it() -> None:
     board = bad.board(sums | {"sigma-03.json": lie.to_bytes()})
     (verdict,) = board.verdicts
     assert (verdict.dealer, verdict.dealer_is_guilty, verdict.code) == (3, True, "E_REPAIR_ZERO")
+    proved = bad.acknowledgement(share=bad.shares[2]).to_bytes()  # he may have got it all the same
+    board = bad.board(sums | {"sigma-03.json": lie.to_bytes(), "ack-02.json": proved})
+    assert (board.settled, board.aborted, board.proof) == (False, True, None)
+
+
+@pytest.mark.case("X828", "the returning holder's proof there before every helper's sum")
+def test_a_proof_counts_after_all_sums_only() -> None:
+    assert HONEST.board(PROVED).settled
+    for helper in HONEST.helpers:
+        name = f"sigma-{helper:02}.json"
+        board = HONEST.board({at: raw for at, raw in PROVED.items() if at != name})
+        assert (board.settled, board.proof) == (False, None)
+        assert [(p.file, p.code) for p in board.problems] == [("ack-02.json", "E_EARLY")]
 
 
 @pytest.mark.case("X773", "a helper makes an honest one's sum zero, with what he does not know")
