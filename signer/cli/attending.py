@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from signer.cli import wiring
 from signer.cli.ceremony_words import board_json, roster_text, status_text
 from signer.cli.confirming import confirm
 from signer.cli.keying import KeyOptions
+from signer.cli.next_options import REPAIR, given_options, require_of_kind, unused
 from signer.cli.person import ask, say
 from signer.cli.printer import Printer, printable
 from signer.cli.sparing import other_device
@@ -111,6 +113,19 @@ def take_next(
     **others: Any,
 ) -> None:
     """Do what `signer ceremony next` is asked."""
+    there = CeremonyFolder(folder)
+    repair = there.repair()
+    given = given_options(
+        {
+            **others,
+            "envelope": envelope,
+            "journal": journal,
+            "no_journal": no_journal,
+            "yes_destroy": yes_destroy,
+            "yes_first_failed": yes_first_failed,
+        }
+    )
+    require_of_kind(given, REPAIR if repair is not None else there.setting().roster.kind)
     token = None
     if label is not None or serial is not None:
         token = wiring.token_choice(profile, module, label, serial)
@@ -118,17 +133,17 @@ def take_next(
     old = None
     if envelope is not None:
         old = read_file(envelope, what="envelope", max_bytes=MAX_ENVELOPE_BYTES)
-    if (repair := CeremonyFolder(folder).repair()) is not None:
+    if repair is not None:
         from signer.cli.repairing import first_failed, repair_runner
 
         runner = repair_runner(repair, folder, state, token, pin, old)
         runner = replace(runner, first_failed=partial(first_failed, yes_first_failed))
-        _print_taken(printer, runner.run())
+        _print_taken(printer, runner.run(), given)
         return
     devices = {name: others.pop(name) for name in tuple(others) if name.startswith("spare_")}
     fields: dict[str, Any] = {
         "spare": other_device("spare", devices, profile, module),
-        "folder": CeremonyFolder(folder),
+        "folder": there,
         "state": state,
         "token": token,
         "pin": pin,
@@ -145,19 +160,21 @@ def take_next(
             taken = _asking(Runner(**fields, key=KeyForDealing(source, terminals)), yes_destroy)
     else:
         taken = _asking(Runner(**fields), yes_destroy)
-    _print_taken(printer, taken)
+    _print_taken(printer, taken, given)
 
 
 def _asking(runner: Runner, yes_destroy: bool) -> Taken:
     return replace(runner, confirm=lambda step: confirm(step, runner, yes_destroy)).run()
 
 
-def _print_taken(printer: Printer, taken: Taken) -> None:
-    """Print what was done.
+def _print_taken(printer: Printer, taken: Taken, given: Sequence[str]) -> None:
+    """Print what was done, and which of the options `given` were not used.
 
     Raises:
         CeremonyError: E_ABORTED: the ceremony is over.
     """
+    if left := unused(given, taken.step.name):
+        printer.note(f"not used in this step: {', '.join(left)}")
     _print_step(printer, taken)
     if taken.after.name == ABORTED:
         why = re.sub(r"\Athis (ceremony|repair) is over: ", "", taken.after.words)

@@ -24,6 +24,7 @@ from signer.custody.ceremony_folder import (
     files_of,
     numbered,
 )
+from signer.custody.ceremony_needs import require_given
 from signer.custody.ceremony_results import (
     activated,
     active_group,
@@ -71,6 +72,7 @@ class Runner(CeremonyTasks):
             if step.name in OWN:
                 if step.name in _TIMED:
                     setting.roster.require_open(self.clock())
+                require_given(self, setting, step)
                 self.confirm(step)
                 self.take(board, desk, me, step)
                 new += self._hand_on(desk, me)

@@ -102,10 +102,7 @@ class CeremonyTasks:
         if self.token is None:
             raise UsageError("this step needs your token: give --token or --serial")
         if (self.journal is None) != self.no_journal:
-            raise UsageError(
-                "a dealer of a reshare needs --journal, the journal of his old share",
-                hint="--no-journal instead, if no agent ever ran with that share",
-            )
+            raise UsageError("a dealer of a reshare gives either --journal or --no-journal")
         if self.journal is not None and not self.journal.exists():
             raise JournalError(
                 f"there is no journal {str(self.journal)!r}",

@@ -1,6 +1,7 @@
 """What a person at a ceremony's desk is told and asked, and what he may not be told in silence."""
 
 import contextlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,18 +9,22 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from signer.ceremony.steps import DEAL, DESTROY, Me, Step
-from signer.cli import confirming, journaling
+from signer.ceremony.steps import DEAL, DESTROY, DONE, Me, Step
+from signer.cli import attending, confirming, journaling, next_options
 from signer.cli.carding import _words as card_words
+from signer.cli.ceremony import command as ceremony_command
 from signer.cli.confirming import confirm
 from signer.cli.group import group_text
 from signer.cli.journaling import Place, export_bindings
 from signer.cli.main import cli
+from signer.cli.next_options import given_options
 from signer.cli.printer import Printer
 from signer.custody.anchor import Anchor
 from signer.custody.ceremony_folder import CeremonyFolder
-from signer.custody.ceremony_runner import Runner
+from signer.custody.ceremony_needs import require_given
+from signer.custody.ceremony_runner import Runner, Taken
 from signer.custody.ceremony_state import CeremonyState
+from signer.custody.devices import Device
 from signer.custody.host_anchor import HostAnchor, host_anchor_path
 from signer.custody.jobs.sources import TokenChoice
 from signer.custody.journal import Journal
@@ -33,6 +38,7 @@ from signer.secret import SecretBytes
 from signer.threshold.params import ShareIndex
 from tests.simulators.ceremony import Gathering, Person
 from tests.simulators.holders import NOW, make_card, seeded
+from tests.simulators.repair import Repair
 from tests.unit.ceremony.honest import dkg, reshare
 
 SPARE = Person.new("spare").card.body.kex
@@ -139,15 +145,85 @@ def test_a_dealer_names_his_journal_or_says_that_there_is_none(tmp_path: Path) -
     token = TokenChoice(profile=load_profile("softhsm2"), label="x")
     setting = reshare().setting
     for more, words in (
-        ({}, "needs --journal"),
-        ({"journal": tmp_path / "j", "no_journal": True}, "needs --journal"),
-        ({"journal": tmp_path / "nowhere"}, "there is no journal"),
+        ({}, "either --journal or --no-journal"),
+        ({"journal": tmp_path / "j", "no_journal": True}, "either --journal or --no-journal"),
+        ({"journal": tmp_path / "nowhere"}, "there is no journal .*--no-journal"),
     ):
         desk = Runner(folder=CeremonyFolder(tmp_path), state=tmp_path, clock=lambda: NOW,
                       token=token, **more)  # fmt: skip
-        with pytest.raises(SignerError, match=words) as caught:
+        with pytest.raises(SignerError) as caught:
             desk._state_bindings(setting, 1)
-        assert "--no-journal" in caught.value.hint
+        assert re.search(words, caught.value.line())
+
+
+@pytest.mark.case("X829", "next in a reshare with no token, envelope, journal, or with two of them")
+def test_all_that_is_missing_is_named_before_anybody_is_asked(tmp_path: Path) -> None:
+    asked: list[Step] = []
+    token = TokenChoice(profile=load_profile("softhsm2"), label="x")
+    everything: dict[str, Any] = {"token": token, "envelope": b"{}", "journal": tmp_path / "j"}
+    options = {"token": "--token", "envelope": "--envelope", "journal": "--journal,|--journal$"}
+    for number, left in enumerate([(), ("token",), ("envelope", "token"), ("journal", "token")]):
+        given = {name: everything[name] for name in left}
+        desk = runner(tmp_path / str(number), confirm=asked.append, **given)
+        with pytest.raises(UsageError, match="this step needs") as caught:
+            desk.run()
+        for name, option in options.items():
+            assert bool(re.search(option, caught.value.message)) == (name not in left)
+        assert ("--no-journal" in caught.value.hint) == ("journal" not in left)
+    assert asked == []
+    complete = runner(tmp_path / "all", confirm=asked.append, no_journal=True,
+                      token=token, envelope=b"{}")  # fmt: skip
+    with pytest.raises(SignerError):  # there is no such token
+        complete.run()
+    assert [step.name for step in asked] == [DEAL]
+    with pytest.raises(UsageError, match=r"your token.*--token.*; the envelope.*--envelope"):
+        require_given(runner(tmp_path / "old"), reshare().setting, Step(DESTROY, ""))
+    at_a_spare = runner(tmp_path / "spare", envelope=b"{}", spare=Device(token, None))
+    require_given(at_a_spare, reshare().setting, Step(DESTROY, ""))
+
+
+@pytest.mark.case("X829", "--journal and --no-journal, or options of another kind of ceremony")
+def test_options_of_another_ceremony_are_refused(tmp_path: Path) -> None:
+    runner(tmp_path / "reshare")
+    (tmp_path / "dkg").mkdir()
+    (tmp_path / "dkg" / "roster.json").write_bytes(dkg().setting.roster.to_bytes())
+    (tmp_path / "repair").mkdir()
+    repair = Repair.of()
+    (tmp_path / "repair" / "roster.json").write_bytes(repair.setting.roster.to_bytes())
+    (tmp_path / "repair" / "previous.json").write_bytes(repair.setting.group.to_bytes())
+    for kind, options, words in (
+        ("reshare", "--journal j --no-journal", "--journal or --no-journal, not both"),
+        ("reshare", "--key-index 0 --mnemonic", "a reshare takes no --mnemonic, --key-index"),
+        ("dkg", "--no-journal", "a dkg takes no --no-journal"),
+        ("dkg", "--envelope e --spare-token s", "a dkg takes no --envelope, --spare-token"),
+        ("repair", "--yes-destroy", "a repair takes no --yes-destroy"),
+        ("repair", "--journal j", "a repair takes no --journal"),
+    ):
+        command = ["ceremony", "next", str(tmp_path / kind), "--state", str(tmp_path / "state")]
+        done = CliRunner().invoke(cli, [*command, *options.split()], obj=Printer())
+        assert isinstance(done.exception, UsageError), done.exception
+        assert words in done.exception.message
+
+
+def test_what_a_step_does_not_use_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    taken = Taken(Step(DESTROY, ""), Step(DONE, "nothing is left"), ())
+    given = given_options({"journal": "j", "yes_destroy": True, "envelope": "e", "keystore": None})
+    attending._print_taken(Printer(), taken, given)
+    assert capsys.readouterr().err == "not used in this step: --journal\n"
+    attending._print_taken(Printer(), taken, given_options({"spare_label": "x"}))
+    assert capsys.readouterr().err == ""
+
+
+def test_every_option_of_next_is_for_some_step() -> None:
+    common = {"--state", "--profile", "--module", "--token", "--serial", "--json", "--final-try"}
+    others = {
+        parameter.opts[0]: str(parameter.name)
+        for parameter in ceremony_command.commands["next"].params
+        if parameter.opts[0].startswith("--") and not parameter.opts[0].startswith("--pin")
+    }
+    assert set(others) - common == set(next_options._USES)
+    for option, name in others.items():
+        assert given_options({name: 0}) == (() if option in common else (option,))
 
 
 @pytest.mark.case("X789", "dealer of a reshare: --no-journal, and a mark beside his envelope")
