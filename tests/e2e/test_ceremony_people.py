@@ -117,6 +117,7 @@ def test_the_wrong_token_and_none(ceremony: Ceremony) -> None:
     assert done.returncode == 7
     assert "E_TOKEN_KEY" in done.stderr
     assert "no PIN was tried" in done.stderr
+    assert "no receiving key of the card or envelope that this is about" in done.stderr
     ended, _, error = told(ceremony, EVE, "--token", "no such token")
     assert ended == 7
     assert "E_TOKEN_ABSENT" in error

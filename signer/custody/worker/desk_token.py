@@ -59,7 +59,7 @@ def _require_meant(token: TokenInfo, pin: SecretSource, among: Sequence[bytes]) 
 
     Raises:
         PinError: E_PIN_SERIAL, the source is bound to another token.
-        TokenKeyError: it shows other keys than those the envelope is for.
+        TokenKeyError: it shows other keys than those of the card or the envelope that is meant.
     """
     if pin.serial is not None and pin.serial != token.serial:
         raise PinError(
@@ -73,8 +73,9 @@ def _require_meant(token: TokenInfo, pin: SecretSource, among: Sequence[bytes]) 
     shown = public_points(token, RECEIVING_LABEL)
     if shown and not shown & set(among):
         raise TokenKeyError(
-            f"{token.describe()} is not one that the envelope is for; no PIN was tried",
-            hint="plug in the token that the share was sealed to",
+            f"{token.describe()} is not the one that is meant: it shows no receiving key of the "
+            "card or envelope that this is about; no PIN was tried",
+            hint="plug in the token of that card, or one that the share was sealed to",
         )
 
 

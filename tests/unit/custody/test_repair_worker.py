@@ -314,7 +314,7 @@ def test_a_worker_signs_a_card_after_the_proof_only(
             work(ReplaceCard(**order | {"proof": proof} | changes))
 
     def spare(*_: object, **__: object) -> Iterator[None]:
-        raise TokenKeyError("not one that the envelope is for")
+        raise TokenKeyError("not the one that is meant")
 
     monkeypatch.setattr(repairing, "session_on", spare)
     with pytest.raises(TokenKeyError) as caught:
