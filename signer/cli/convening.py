@@ -14,7 +14,7 @@ from signer.ceremony.roster import (
     SplitTerms,
     require_previous,
 )
-from signer.cli.wiring import network, seconds
+from signer.cli.wiring import network, seconds, shares
 from signer.custody.ceremony_folder import POLICY, PREVIOUS, ROSTER
 from signer.custody.desk import read_group, read_policy
 from signer.errors import PolicyError, UsageError
@@ -24,7 +24,7 @@ from signer.messages.card import Card
 from signer.messages.group_file import GroupFile
 from signer.policy.policy import Policy
 from signer.strict import canonical
-from signer.threshold.params import ShareIndex, Threshold
+from signer.threshold.params import Threshold
 
 _CLOCK_SECONDS = 3600  # that another machine's clock may be behind
 
@@ -58,9 +58,11 @@ def new_reshare(
     """Propose to deal the shares of a group anew; write the folder `out`.
 
     Raises:
+        UsageError: a dealer that the old group does not have, or the same one twice.
         CeremonyError: the old group does not allow it.
     """
     old = read_group(previous)
+    indices = shares("--dealer", dealers, old.threshold.n)
     agreed = read_policy(policy)
     if agreed.digest != old.current_policy_digest:
         raise PolicyError(
@@ -84,7 +86,7 @@ def new_reshare(
             previous=old.digest,
             group=old.group_id,
             epoch=old.epoch + 1,
-            dealers=tuple(ShareIndex(dealer) for dealer in sorted(set(dealers))),
+            dealers=indices,
             reason=reason,
         ),
         rehearsal=old.rehearsal,

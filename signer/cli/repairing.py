@@ -30,7 +30,6 @@ from signer.files import make_folder, read_file, require_new, write_new
 from signer.messages.card import MAX_BYTES as MAX_CARD_BYTES
 from signer.messages.card import Card, fingerprint
 from signer.messages.group_file import marked_fingerprint
-from signer.threshold.params import ShareIndex
 
 _CLOCK_SECONDS = 3600  # that another machine's clock may be behind
 _YES, _NO = "yes", "-"
@@ -42,17 +41,19 @@ def new_repair(
     """Propose to repair a lost share; write the folder `out`.
 
     Raises:
+        UsageError: a share that the group does not have, or the same helper twice.
         CeremonyError: E_ROSTER: the group, the helpers or the card do not allow it.
         OutputError: `out` is there already, or its parent is not.
     """
     group = read_group(previous)
     now = int(time.time())
+    (back,) = wiring.shares("--lost", [lost], group.threshold.n)
     roster = RepairRoster(
         group=group.group_id,
         epoch=group.epoch,
         previous=group.digest,
-        lost=ShareIndex(lost),
-        helpers=tuple(ShareIndex(helper) for helper in sorted(helpers)),
+        lost=back,
+        helpers=wiring.shares("--helper", helpers, group.threshold.n),
         card=_card(card),
         not_before=now - _CLOCK_SECONDS,
         expires=now + wiring.seconds(valid_for),

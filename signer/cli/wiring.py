@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -13,6 +14,7 @@ from signer.files import read_file
 from signer.hsm.profile import load_profile
 from signer.messages.card import NAME_PATTERN
 from signer.messages.networks import MAX_FILE_BYTES, Network, find_network, parse_network_file
+from signer.threshold.params import ShareIndex
 
 _SECONDS = {"m": 60, "h": 3600, "d": 86400}
 
@@ -106,6 +108,20 @@ def network(name: str | None, file: Path | None) -> Network:
     raw = read_file(file, what="network file", max_bytes=MAX_FILE_BYTES)
     custom = parse_network_file(raw, f"network file {str(file)!r}")
     return custom if name is None else find_network(name, custom)
+
+
+def shares(option: str, values: Sequence[int], holders: int) -> tuple[ShareIndex, ...]:
+    """Return the shares that an option names, ascending.
+
+    Raises:
+        UsageError: one that the group does not have, or the same one twice.
+    """
+    for value in values:
+        if not 1 <= value <= holders:
+            raise UsageError(f"{option} {value}: the group has shares 1 to {holders}")
+        if values.count(value) > 1:
+            raise UsageError(f"{option} {value} is given twice")
+    return tuple(ShareIndex(value) for value in sorted(values))
 
 
 def seconds(text: str) -> int:

@@ -97,13 +97,13 @@ def test_a_destroyed_token_s_share_is_repaired_and_signs(made: Pool, tmp_path: P
     repair = Ceremony(made, tmp_path / "repair", [ada, ben, again])
     new: list[str | Path] = ["ceremony", "new", "repair", "--previous", made.group]
     card: list[str | Path] = ["--card", again.card, "--out", repair.folder]
-    for terms in (
-        ["--lost", "4", "--helper", "1", "--helper", "2"],
-        ["--lost", "2", "--helper", "1", "--helper", "2"],
-        ["--lost", "3", "--helper", "1"],
-        ["--lost", "3", "--helper", "1", "--helper", "1"],
+    for terms, ended, why in (
+        (["--lost", "4", "--helper", "1", "--helper", "2"], 2, "E_USAGE"),
+        (["--lost", "2", "--helper", "1", "--helper", "2"], 1, "E_ROSTER"),
+        (["--lost", "3", "--helper", "1"], 1, "E_ROSTER"),
+        (["--lost", "3", "--helper", "1", "--helper", "1"], 2, "E_USAGE"),
     ):
-        assert code(made, *new, *terms, *card, holder=ada, expect=1) in ("E_ROSTER", "E_SCHEMA")
+        assert code(made, *new, *terms, *card, holder=ada, expect=ended) == why
         assert not repair.folder.exists()
     made.run(*new, "--lost", "3", "--helper", "1", "--helper", "2", *card)
     repair.cards = {
