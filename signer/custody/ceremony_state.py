@@ -84,7 +84,7 @@ class CeremonyState:
         if raw is None:
             raise CeremonyError(
                 "this ceremony was not joined with this state folder",
-                hint="signer ceremony join FOLDER --state STATE",
+                hint="signer ceremony join FOLDER --state STATE --card CARD",
                 code="E_CEREMONY_STATE",
             )
         fields = Fields(parse_object(raw, what=_JOINED, max_bytes=4096), _JOINED)

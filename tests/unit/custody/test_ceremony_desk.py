@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from signer.ceremony.steps import Me
+from signer.cli.ceremony import command
 from signer.custody import ceremony_state as kept
 from signer.custody.ceremony_state import CeremonyState
 from signer.custody.worker import dealing
@@ -62,3 +63,12 @@ def test_who_has_agreed_joins_no_rival(tmp_path: Path, name: str) -> None:
     desk.keep(name, b"{}")
     again = CeremonyState.of(tmp_path, second.setting.roster)
     refused("E_ROSTER", "have agreed", again.join, me, first.setting.roster.expires + 1)
+
+
+@pytest.mark.case("X831", "next in a ceremony that was not joined: the hint is a whole command")
+def test_how_to_join_is_told_whole(tmp_path: Path) -> None:
+    state = CeremonyState.of(tmp_path, dkg().setting.roster)
+    error = refused("E_CEREMONY_STATE", "not joined", state.me)
+    words = error.hint.split()
+    assert words[:3] == ["signer", "ceremony", "join"]
+    command.commands["join"].make_context("join", words[3:])  # knows them, and lacks none
