@@ -287,8 +287,8 @@ def require_previous(roster: Roster, previous: GroupFile) -> ReshareTerms:
         f"{len(terms.dealers)} old holders deal, at least {need} must": len(terms.dealers) < need,
         "a rehearsal stays one": roster.rehearsal != previous.rehearsal,
         "the group is not active": not previous.active,
-        f"{', '.join(again)} shows a receiving key of the old epoch, his own or his spare's, or a "
-        "key of a card that was replaced": bool(again),
+        "a receiving key of the old epoch, a member's own or his spare's, or a key of a card that "
+        f"was replaced, is on the card of {' and of '.join(again)}": bool(again),
     }
     for why, is_so in wrong.items():
         if is_so:

@@ -53,6 +53,8 @@ def test_a_replaced_card_does_not_come_back() -> None:
         changed(eve, kex=second.body.kex), changed(eve, kex=second.body.id_sign),
     ):  # fmt: skip
         refused("E_ROSTER", "old epoch", require_previous, roster(group, person, fay), group)
+    both = roster(group, back, changed(eve, kex=first.body.kex), fay)
+    refused("E_ROSTER", "is on the card of returned 2 and of Eve$", require_previous, both, group)
     renewed = replace(first.body, kex=eve.card.body.kex, epoch_nonce=bytes(32))
     signed = Person("lost", eve.kex, first).sign(PAYLOAD_TYPE, renewed.to_payload())
     again = Person("lost", eve.kex, Card.parse(signed.to_json()))  # the lost token's identity
