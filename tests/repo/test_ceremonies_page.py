@@ -10,11 +10,14 @@ from demo.cheating_dealer import false_deal
 from signer.ceremony.checking import check_deal, outcome_of
 from signer.ceremony.deal import PAYLOAD_TYPE, Deal
 from signer.ceremony.dealing import take_share
+from signer.ceremony.setting import Setting
+from signer.ceremony.steps import Me, Memory, next_step
+from signer.cli.ceremony_words import status_text
 from signer.errors import DealError
 from signer.secret import SecretBytes
 from signer.threshold.params import ShareIndex
 from tests.repo.test_documents import COMMANDS
-from tests.simulators.ceremony import Gathering
+from tests.simulators.ceremony import Gathering, Person, roster_of
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "ceremonies.md"
 CHEAT, VICTIM = 5, 3
@@ -41,6 +44,18 @@ def test_the_run_book_shows_every_command_of_ceremonies() -> None:
     for name in COMMANDS:
         if name.startswith("signer ceremony") and not name.endswith((" status", " verify")):
             assert name in shown
+
+
+def test_the_status_shown_is_what_is_printed() -> None:
+    people = dict(enumerate(map(Person.new, ("Ada", "Boris", "Chidi", "Dolores")), start=1))
+    setting = Setting.of(roster_of(people, 3, rehearsal=True), None)
+    made = Gathering(setting, people, people)
+    board = made.board({f"deal-{d:02}.json": made.deal(d).to_bytes() for d in (1, 2, 3)})
+    mine = next_step(board, Me(ShareIndex(1), 1), Memory(deal=made.deal(1).digest), None)
+    printed = re.sub(r"(?<=REHEARSAL )[0-9a-f ]{39}|(?<=until ).*(?= UTC)", "…",
+                     status_text(board, None, (), mine))  # fmt: skip
+    page = re.sub(r"(?<=REHEARSAL )[0-9a-f ]{39}|(?<=until ).*(?= UTC)", "…", PAGE.read_text())
+    assert f"```\n{printed}\n```" in page
 
 
 def test_the_demo_s_cheat_is_seen_by_his_victim_and_nobody_else() -> None:
