@@ -1,10 +1,10 @@
 """The envelope: one share at rest, sealed to up to four token keys, bound to what it is a share of.
 
-The whole binding and the method are the associated data of every slot. So an envelope that is
-renamed, edited or moved to another group opens nowhere, and under other holders' identity keys it
-does not open either: a worker may trust what the holders of an opened envelope signed. The file is
-public: it is of no use without the token. This module knows the format and touches no secret;
-`signer.sealing.share` seals and unseals.
+The whole binding and the list of slots are the associated data of every slot. So an envelope that
+is renamed, edited, moved to another group or robbed of a slot opens nowhere, and under other
+holders' identity keys it does not open either: a worker may trust what the holders of an opened
+envelope signed. The file is public: it is of no use without the token. This module knows the format
+and touches no secret; `signer.sealing.share` seals and unseals.
 """
 
 import hashlib
@@ -126,7 +126,7 @@ class Envelope:
 
     def to_bytes(self) -> bytes:
         """Return the bytes of the envelope's file."""
-        head = {"type": "signer-envelope", "version": 3}
+        head = {"type": "signer-envelope", "version": 4}
         slots = {"slots": [slot.to_json() for slot in self.slots]}
         return canonical(head | self.binding.to_json() | slots) + b"\n"
 
@@ -140,7 +140,7 @@ class Envelope:
         """
         source = Fields(parse_object(raw, what=what, max_bytes=MAX_BYTES), what)
         source.constant("type", "signer-envelope")
-        source.constant("version", 3)
+        source.constant("version", 4)
         binding = Binding.take(source)
         values = source.array("slots", low=1, high=MAX_SLOTS)
         source.done()

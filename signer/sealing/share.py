@@ -17,7 +17,7 @@ from signer.sealing.envelope import (
 from signer.secret import SecretBytes
 from signer.strict import canonical
 
-_INFO = b"signer/envelope/v3"
+_INFO = b"signer/envelope/v4"
 _WRONG_FILE = "take the envelope that belongs to this group file"
 
 
@@ -40,7 +40,7 @@ def seal_share(
             f"an envelope is for 1 to {MAX_SLOTS} different token keys", code="E_ENVELOPE"
         )
     method = METHODS[0]
-    aad = _associated_data(binding, method)
+    aad = _associated_data(binding, [(method, recipient) for recipient in recipients])
     slots = []
     for recipient in recipients:
         sealed = hpke.seal(recipient, _INFO, aad, share, random_bytes)
@@ -60,7 +60,7 @@ def unseal_share(
 
     Raises:
         SealError: E_ENVELOPE: of another group, epoch, index, …, or for other tokens. E_UNSEAL: an
-            altered envelope.
+            altered envelope, or one that has lost or got a slot.
     """
     require_binding(envelope.binding, expected)
     slot = next((slot for slot in envelope.slots if slot.recipient == recipient_point), None)
@@ -77,7 +77,7 @@ def unseal_share(
         slot.ciphertext,
         recipient_point,
         _INFO,
-        _associated_data(expected, slot.method),
+        _associated_data(expected, [(slot.method, slot.recipient) for slot in envelope.slots]),
         ecdh,
     )
 
@@ -94,8 +94,13 @@ def require_binding(found: Binding, expected: Binding) -> None:
             )
 
 
-def _associated_data(binding: Binding, method: str) -> bytes:
-    return canonical(binding.to_json() | {"type": "signer-envelope/v3", "method": method})
+def _associated_data(binding: Binding, slots: Sequence[tuple[str, bytes]]) -> bytes:
+    """Return what every slot is sealed under: the binding, and whom all slots are for.
+
+    So a slot that was added, cut off or exchanged is noticed by whoever opens another one.
+    """
+    listed = [{"method": method, "recipient": recipient.hex()} for method, recipient in slots]
+    return canonical(binding.to_json() | {"type": "signer-envelope/v4", "slots": listed})
 
 
 def _short(value: bytes | int | str) -> str:

@@ -32,7 +32,7 @@ def add_slot(
     recipient: bytes,
     random_bytes: Callable[[int], bytes],
 ) -> Envelope:
-    """Return `envelope` with one slot more; the old ones stay as they are.
+    """Return `envelope` sealed anew with one slot more: every slot knows of all of them.
 
     Args:
         envelope: that `share` was unsealed from.
@@ -45,5 +45,4 @@ def add_slot(
         SealError: E_ENVELOPE: see `require_room`.
     """
     require_room(envelope, recipient)
-    added = seal_share(share, envelope.binding, [recipient], random_bytes).slots
-    return Envelope(envelope.binding, envelope.slots + added)
+    return seal_share(share, envelope.binding, [*envelope.recipients, recipient], random_bytes)

@@ -3,12 +3,16 @@
 Every slot of the old envelope is a key that opens it, on a token of its own: first the spares', one
 token an order, then the primary's, whose identity signs the receipt over them all.
 
+A slot that was cut off the envelope would leave a key alive that nobody counts. All slots are
+sealed under the list of all, so the envelope must open on the token before a key is destroyed.
+
 Before a key is destroyed the token is noted in the holder's state folder. So after a power cut the
 key's absence on that very token counts; on any other it says nothing.
 """
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +24,11 @@ from signer.custody.jobs.ceremony import DestroyKey
 from signer.custody.worker.anchoring import serial_digest
 from signer.custody.worker.desk_token import session_on
 from signer.custody.worker.notary import identity_on, sign_file
-from signer.custody.worker.opening import require_of_group
+from signer.custody.worker.opening import open_with, require_of_group
 from signer.custody.worker.resealing import recipients_of
 from signer.errors import CeremonyError, TokenKeyError
 from signer.files import write_new
-from signer.hsm.keys import destroy_receiving_key, receiving_keys
+from signer.hsm.keys import ReceivingKey, destroy_receiving_key, receiving_keys
 from signer.hsm.session import TokenSession
 from signer.messages.group_file import GroupFile
 from signer.sealing.envelope import Envelope, key_fingerprint
@@ -49,7 +53,9 @@ def destroy_key(fields: Fields) -> dict[str, Any]:
     if outcome.setting.previous is None:
         raise CeremonyError("the certificate replaces no earlier sharing", code="E_TOO_EARLY")
     _require_acknowledged(outcome, job.acknowledgements)
-    needed = _keys_of(job, previous)
+    envelope = _envelope_of(job, previous)
+    needed = {*envelope.recipients, *recipients_of(previous.card_of(job.index).body)}
+    opened = partial(_require_opens, envelope=envelope, previous=previous)
     _require_none_new(outcome, needed)
     card = previous.card_of(job.index)
     others = needed - {card.body.kex}
@@ -61,9 +67,12 @@ def destroy_key(fields: Fields) -> dict[str, Any]:
         )
     with session_on(job.token, job.pin) as session:
         if job.spare:
-            return {"gone": _hex(_destroy(session, others, Path(job.notes))), "receipt": None}
+            return {
+                "gone": _hex(_destroy(session, others, Path(job.notes), opened)),
+                "receipt": None,
+            }
         identity = identity_on(session, card)  # made together: what is absent here is nowhere
-        gone = _destroy(session, {card.body.kex}, Path(job.notes), primary=True)
+        gone = _destroy(session, {card.body.kex}, Path(job.notes), opened, primary=True)
         said = Destroyed(
             group=previous.group_id,
             epoch=previous.epoch,
@@ -77,7 +86,12 @@ def destroy_key(fields: Fields) -> dict[str, Any]:
 
 
 def _destroy(
-    session: TokenSession, wanted: Collection[bytes], notes: Path, *, primary: bool = False
+    session: TokenSession,
+    wanted: Collection[bytes],
+    notes: Path,
+    require_opens: Callable[[ReceivingKey], None],
+    *,
+    primary: bool = False,
 ) -> list[bytes]:
     """Destroy those of the `wanted` keys that are here; return them and those gone before."""
     serial = serial_digest(session)
@@ -99,6 +113,8 @@ def _destroy(
             key.require_own_point()
     for point in here:
         keys[point].require_own_point()
+        require_opens(keys[point])
+    for point in here:
         _note(notes / note_name(point, serial), point, serial)
         destroy_receiving_key(session, point)
     return [*here, *absent]
@@ -111,15 +127,27 @@ def _note(path: Path, point: bytes, serial: bytes) -> None:
         write_new(path, canonical(note) + b"\n", mode=0o600)
 
 
-def _keys_of(job: DestroyKey, previous: GroupFile) -> set[bytes]:
-    """Return every key that opens the old share: those on its card, and the envelope's slots."""
+def _require_opens(key: ReceivingKey, *, envelope: Envelope, previous: GroupFile) -> None:
+    """Refuse an envelope that its own key does not open: slots may have been cut off it.
+
+    A key that only stands on the card has nothing to open.
+
+    Raises:
+        SealError: E_UNSEAL.
+    """
+    if key.public_point in envelope.recipients:
+        open_with(key, envelope, previous).wipe()
+
+
+def _envelope_of(job: DestroyKey, previous: GroupFile) -> Envelope:
+    """Return the old share's envelope; every slot in it is a key that opens the share."""
     envelope = Envelope.parse(job.envelope.encode(), "old envelope")
     if (found := require_of_group(envelope, previous)) != ShareIndex(job.index):
         raise CeremonyError(
             f"the envelope is of share {int(found)}, your old share is {job.index}",
             code="E_TOO_EARLY",
         )
-    return {*envelope.recipients, *recipients_of(previous.card_of(job.index).body)}
+    return envelope
 
 
 def _require_none_new(outcome: Outcome, needed: Collection[bytes]) -> None:

@@ -49,8 +49,21 @@ def open_share(
         SealError: the token does not open it.
         ShareMismatchError: E_SHARE: what it opens to is not the share of this index.
     """
-    index = require_of_group(envelope, group)
+    require_of_group(envelope, group)
     key = receiving_key(session, envelope.recipients)
+    return key, open_with(key, envelope, group)
+
+
+def open_with(key: ReceivingKey, envelope: Envelope, group: GroupFile) -> SecretShare:
+    """Unseal the share with this key and hold it against the group's vector.
+
+    The caller wipes the share.
+
+    Raises:
+        SealError: the key does not open it.
+        ShareMismatchError: E_SHARE: what it opens to is not the share of this index.
+    """
+    index = require_of_group(envelope, group)
     expected = expected_binding(envelope, group)
     with unseal_share(envelope, expected, key.public_point, key.ecdh) as plain:
         share = SecretShare(index, SecretScalar.from_big_endian(plain))
@@ -59,7 +72,7 @@ def open_share(
     except BaseException:
         share.wipe()
         raise
-    return key, share
+    return share
 
 
 def require_spare_card(card: Card, group: GroupFile, own: ShareIndex) -> None:

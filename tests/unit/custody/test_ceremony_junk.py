@@ -11,7 +11,8 @@ from signer.ceremony.board import read_board
 from signer.ceremony.certificate import Certificate, group_of
 from signer.ceremony.deal import Deal
 from signer.ceremony.steps import ACTIVATE, DONE
-from signer.custody import ceremony_runner
+from signer.cli.verifying import _damaged
+from signer.custody import ceremony_folder, ceremony_runner
 from signer.custody.ceremony_folder import CeremonyFolder
 from signer.custody.ceremony_results import active_group, certificate_of
 from signer.custody.ceremony_state import CeremonyState
@@ -142,3 +143,40 @@ def test_a_certificate_is_read_back_before_it_is_kept(
     desk = CeremonyState.of(room.state(1), room.gathering.setting.roster)
     refused("E_CEREMONY", "could not be read back", certificate_of, board, desk)
     assert desk.get("certificate.json") is None
+
+
+@pytest.mark.case("X791", "junk under a name that only a reshare has, in a finished key generation")
+def test_verify_asks_for_no_bindings_where_there_are_none(room: Room) -> None:
+    rounds(room, 4)
+    folder = CeremonyFolder(room.usb)
+    for name, counts in (("bindings-01.json", False), ("deal-01.json", True)):
+        kept = (room.usb / name).read_bytes() if counts else None
+        (room.usb / name).write_bytes(JUNK)
+        board = folder.board(room.gathering.setting, NOW)
+        assert name in {problem.file for problem in board.problems}
+        assert [problem.file for problem in _damaged(folder, board)] == ([name] if counts else [])
+        if kept is not None:
+            (room.usb / name).write_bytes(kept)
+
+
+@pytest.mark.case("X792", "folder full of certificates that do not hold")
+def test_certificates_that_do_not_hold_fill_no_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = dkg().certificate()
+    wrong = replace(certificate, agreements=certificate.agreements[::-1]).to_bytes()
+    (tmp_path / "roster.json").write_bytes(dkg().setting.roster.to_bytes())
+    for number in range(8):
+        (tmp_path / f"certificate-{number:08x}.json").write_bytes(wrong)
+    folder = CeremonyFolder(tmp_path)
+    assert len(folder.uncertified(dkg().setting)) > 8
+    read: list[str] = []
+    monkeypatch.setattr(ceremony_folder, "_MAX_TOTAL_BYTES", 2 * len(wrong))
+
+    def parts(raw: bytes, _: object, name: str) -> dict[str, bytes]:
+        read.append(name)
+        return {name: raw}
+
+    monkeypatch.setattr(ceremony_folder, "files_of", parts)
+    refused("E_INPUT", "its certificates have more", folder.board, dkg().setting, NOW)
+    assert len(read) == 8 + 3  # all are looked at for one that holds; then no more than are taken

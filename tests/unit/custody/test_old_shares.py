@@ -74,6 +74,9 @@ class Key:
     hidden: bool = False
     borrowed: bool = False
 
+    def ecdh(self, peer: bytes) -> SecretBytes:
+        return next(one for one in (OLD, SPARE_TOKEN) if one.card.body.kex == self.point).ecdh(peer)
+
     @property
     def public_point(self) -> bytes:
         return b"\x04" + bytes(64) if self.hidden else self.point
@@ -230,7 +233,8 @@ def test_a_share_is_sealed_anew_to_every_key_of_its_holder(desk: Desk) -> None:
 # Destroying
 
 
-SPARE = Person.new("Ada spare").card.body.kex
+SPARE_TOKEN = Person.new("Ada spare")
+SPARE = SPARE_TOKEN.card.body.kex
 OLD = dkg().members[1]
 OWN = OLD.card.body.kex
 
@@ -301,6 +305,23 @@ def test_the_envelope_is_of_the_old_share(desk: Desk, tmp_path: Path) -> None:
     new = reshare().acknowledgement(1).envelope.to_bytes().decode()
     refused("E_ENVELOPE", "", destroy_key, destroy(tmp_path, envelope=new))
     assert desk.destroyed == []
+
+
+@pytest.mark.case("X790", "envelope from which the spare's slot was cut off, or with another slot")
+@pytest.mark.parametrize("spare", [False, True])
+def test_a_slot_that_was_cut_off_stops_the_destruction(
+    desk: Desk, tmp_path: Path, spare: bool
+) -> None:
+    full = Envelope.parse(old_envelope(SPARE).encode())
+    own, other = full.slots
+    here = other if spare else own
+    desk.token = Token(OLD, [Key(here.recipient)])
+    for slots in ((here,), (other, own)):
+        cut = replace(full, slots=slots).to_bytes().decode()
+        order = destroy(tmp_path, envelope=cut, spare=spare, gone=() if spare else (SPARE,))
+        refused("E_UNSEAL", "", destroy_key, order)
+    assert desk.destroyed == []
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.case("X752", "key that seems absent, and another one does not prove its point")

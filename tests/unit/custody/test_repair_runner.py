@@ -13,7 +13,9 @@ from signer.ceremony.repair_delta import DeltaFile
 from signer.ceremony.repair_replacement import statement_of
 from signer.ceremony.repair_roster import RepairRoster, RepairSetting
 from signer.ceremony.steps import Me
-from signer.custody.ceremony_folder import CeremonyFolder
+from signer.cli.printer import Printer
+from signer.cli.repairing import verify_repair
+from signer.custody.ceremony_folder import REPAIRED, CeremonyFolder
 from signer.custody.ceremony_state import CeremonyState
 from signer.custody.jobs import Job, open_order, order_bytes
 from signer.custody.jobs.repair import (
@@ -25,6 +27,7 @@ from signer.custody.jobs.repair import (
 )
 from signer.custody.jobs.sources import SecretSource, TokenChoice
 from signer.custody.repair_record import ReplacementRecord
+from signer.custody.repair_results import repaired_files
 from signer.custody.repair_runner import RepairRunner
 from signer.errors import CeremonyError, DealError, OutputError, SignerError
 from signer.hsm.profile import load_profile
@@ -357,3 +360,27 @@ def test_the_record_of_a_number_is_made_once(tmp_path: Path) -> None:
     first.path.write_bytes(b"{}")
     with pytest.raises(SignerError):
         first.other()
+
+
+@pytest.mark.case("X793", "another group file laid down under the name of a repair's result")
+@pytest.mark.parametrize("stranger", [HONEST.setting.group.to_bytes(), b"junk"])
+def test_a_planted_result_hides_nothing(tmp_path: Path, stranger: bytes) -> None:
+    desks = Desks.at(tmp_path)
+    planted = desks.folder.path / REPAIRED
+    planted.write_bytes(stranger)
+    desks.run()
+    board = desks.runner(1).board(desks.runner(1).desk)
+    assert board.repaired is not None
+    good, strange = repaired_files(desks.folder, board)
+    assert strange == (REPAIRED,)
+    (name,) = good
+    assert (desks.folder.path / name).read_bytes() == board.repaired.to_bytes()
+    taken = desks.runner(2).run()
+    assert (taken.new, taken.strange) == ((), (REPAIRED,))
+    planted.unlink()
+    assert desks.runner(2).run().strange == ()
+    printed = Printer()
+    verify_repair(printer=printed, setting=desks.repair.setting, folder=desks.folder.path)
+    (desks.folder.path / name).write_bytes(stranger)
+    with pytest.raises(CeremonyError, match="not what the other files come to"):
+        verify_repair(printer=printed, setting=desks.repair.setting, folder=desks.folder.path)

@@ -270,8 +270,8 @@ def test_truncated() -> None:
         pytest.param(
             b'{"a":' + b"[" * 10_000, marks=pytest.mark.case("F11", "envelope: nested 10,000 deep")
         ),
-        pytest.param(edited(version=2), marks=pytest.mark.case("P13", "envelope: version 2")),
-        pytest.param(edited(version=4), marks=pytest.mark.case("P13", "envelope: version 4")),
+        pytest.param(edited(version=3), marks=pytest.mark.case("P13", "envelope: version 3")),
+        pytest.param(edited(version=5), marks=pytest.mark.case("P13", "envelope: version 5")),
         pytest.param(edited(recovered=0), marks=pytest.mark.case("F8", "envelope: 0 for false")),
         pytest.param(edited(type="card"), marks=pytest.mark.case("F14", "envelope: other type")),
         pytest.param(edited(role="admin"), marks=pytest.mark.case("P9", "envelope: unknown role")),

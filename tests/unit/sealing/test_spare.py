@@ -37,13 +37,27 @@ def added(envelope: Envelope, recipient: bytes) -> Envelope:
         return add_slot(envelope, share, recipient, os.urandom)
 
 
-def test_both_tokens_open_it_and_the_old_slot_stays_as_it_was(envelope: Envelope) -> None:
+def test_both_tokens_open_it(envelope: Envelope) -> None:
     wider = Envelope.parse(added(envelope, point(SPARE)).to_bytes())
-    assert wider.slots[0] == envelope.slots[0]
+    assert wider.recipients == (point(PRIMARY), point(SPARE))
     assert wider.binding == envelope.binding
     assert opened(wider, PRIMARY) == opened(wider, SPARE) == POOL.shares[1]
     with pytest.raises(SealError):
         opened(wider, THIRD)
+
+
+@pytest.mark.case("X790", "slot cut off, exchanged, put in another place, or taken from before")
+def test_every_slot_knows_of_all_of_them(envelope: Envelope) -> None:
+    wider = added(envelope, point(SPARE))
+    first, second = wider.slots
+    third = added(envelope, point(THIRD)).slots[1]
+    for slots in ((first,), (second, first), (first, third), (envelope.slots[0], second)):
+        with pytest.raises(SealError) as refused:
+            opened(Envelope(wider.binding, slots), PRIMARY)
+        assert refused.value.code == "E_UNSEAL"
+    with pytest.raises(SealError) as refused:
+        opened(Envelope(wider.binding, (second,)), SPARE)
+    assert refused.value.code == "E_UNSEAL"
 
 
 def test_a_slot_is_of_use_to_its_own_key_only(envelope: Envelope) -> None:
