@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
-from signer.ceremony.roster import MAX_OPEN_SECONDS, NONCE_BYTES, require_within
+from signer.ceremony.roster import MAX_OPEN_SECONDS, NONCE_BYTES, require_ecdh, require_within
 from signer.ceremony.statement import MAX_MOMENT
 from signer.errors import CeremonyError, GroupFileError, SchemaError, ThresholdParameterError
 from signer.messages.card import Card
@@ -155,6 +155,8 @@ class RepairSetting:
         try:
             require_helpers(roster.helpers, roster.lost, group.threshold)
             require_fresh_card(group, roster.lost, roster.card, "roster")
+            helpers = (group.card_of(helper) for helper in roster.helpers)
+            require_ecdh((roster.card, *helpers), "roster")
         except (ThresholdParameterError, GroupFileError) as error:
             raise CeremonyError(error.message, hint=error.hint, code="E_ROSTER") from None
         return cls(roster, group)

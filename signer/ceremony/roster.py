@@ -6,7 +6,7 @@ keep somebody in the middle out.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -18,6 +18,7 @@ from signer.messages.card import Card
 from signer.messages.group_file import GroupFile, marked_fingerprint, refuse_shared_keys
 from signer.messages.group_id import MAX_EPOCH, ROLES
 from signer.messages.networks import Network
+from signer.recipient import HPKE_P256, method_of
 from signer.strict import Fields, canonical, parse_object
 from signer.threshold.params import MAX_HOLDERS, ShareIndex, Threshold
 
@@ -235,12 +236,30 @@ class Roster:
             cards = (*cards, self.terms.dealer)
             if self.terms.dealer.digest not in {card.digest for card in self.members}:
                 refuse_shared_keys(tuple(cards), what)
+        require_ecdh(cards, what)
         soft = sorted({card.body.name for card in cards if card.body.software})
         if soft and not self.rehearsal:
             raise CeremonyError(
                 f"{what}: the token of {soft[0]!r} is software that protects nothing; with it a "
                 "ceremony is a rehearsal",
                 hint="begin it with --rehearsal, or use a hardware token",
+                code="E_ROSTER",
+            )
+
+
+def require_ecdh(cards: Iterable[Card], what: str) -> None:
+    """Refuse cards of tokens that have no ECDH: in a ceremony everything is sealed to P-256 keys.
+
+    Raises:
+        CeremonyError: E_ROSTER.
+    """
+    for card in cards:
+        keys = (card.body.kex, card.body.kex_backup)
+        if any(method_of(key) != HPKE_P256 for key in keys if key is not None):
+            raise CeremonyError(
+                f"{what}: the receiving key of {card.body.name!r} is not a point of P-256; his "
+                "token cannot take part in a ceremony",
+                hint="take a token whose profile says `ceremony: true`",
                 code="E_ROSTER",
             )
 

@@ -1,8 +1,9 @@
 """The keys a holder's token has: `id-sign` signs for him, an `epoch-kex` opens his envelopes.
 
-All are P-256 key pairs made on the token. There is one `id-sign`, for years; each ceremony gets an
-`epoch-kex` of its own, and the one before stays until it is destroyed by name. A key is handed out
-only after `require_provenance`, and never overwritten here.
+`id-sign` is a P-256 key pair, an `epoch-kex` what the device's profile seals to: another such pair,
+an RSA pair, or an AES key. All are made on the token. There is one `id-sign`, for years; each
+ceremony gets an `epoch-kex` of its own, and the one before stays until it is destroyed by name. A
+key is handed out only after `require_provenance`, and never overwritten here.
 """
 
 import hashlib
@@ -10,22 +11,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pkcs11.constants import Attribute
-from pkcs11.mechanisms import KDF, KeyType, Mechanism
+from pkcs11.mechanisms import Mechanism
 
-from signer.errors import EncodingError, ProvenanceError, TokenError, TokenKeyError
-from signer.hsm.pairs import Pair, destroy_pair, find_pairs, make_pair
+from signer.errors import TokenError, TokenKeyError
+from signer.hsm.pairs import Pair, destroy_pair, find_pairs, make_pair, usage_of
 from signer.hsm.provenance import Provenance, require_provenance
+from signer.hsm.receiving import RECEIVING_LABEL, ReceivingKey
 from signer.hsm.session import TokenSession, handle_of
-from signer.p256 import is_point
+from signer.recipient import HPKE_P256
 from signer.secret import SecretBytes
 
 IDENTITY_LABEL = "id-sign"
-RECEIVING_LABEL = "epoch-kex"
 SIGNATURE_BYTES = 64  # r, s
-SHARED_BYTES = 32  # x of the shared point
 
-_USAGE = {IDENTITY_LABEL: Attribute.SIGN, RECEIVING_LABEL: Attribute.DERIVE}
+_LABELS = (IDENTITY_LABEL, RECEIVING_LABEL)
 _SETUP = "run `signer token setup`"
 _SEVERAL = {
     IDENTITY_LABEL: "nothing was changed; look at them with `pkcs11-tool --list-objects`",
@@ -64,80 +63,6 @@ class IdentityKey:
         return signature
 
 
-@dataclass(frozen=True, slots=True)
-class ReceivingKey:
-    """The key that envelopes are sealed to, on the token."""
-
-    public_point: bytes  # 65 bytes
-    provenance: Provenance
-    _private: Any = field(repr=False)
-    _session: TokenSession = field(repr=False)
-
-    def ecdh(self, peer_point: bytes) -> SecretBytes:
-        """Return the 32-byte x of this key times `peer_point`, an uncompressed P-256 point.
-
-        Raises:
-            EncodingError: `peer_point` is no such point; the token never saw it.
-            TokenError: the token refused, or gave a result of another length.
-        """
-        if not is_point(peer_point):
-            raise EncodingError("the peer's key is not a point of P-256")
-        with self._session.doing("ECDH"):
-            shared = self._private.derive_key(
-                KeyType.GENERIC_SECRET,
-                8 * SHARED_BYTES,
-                capabilities=0,
-                mechanism=Mechanism.ECDH1_DERIVE,
-                mechanism_param=(KDF.NULL, None, peer_point),
-                template={
-                    Attribute.SENSITIVE: False,
-                    Attribute.EXTRACTABLE: True,
-                    Attribute.PRIVATE: False,
-                },
-            )
-            try:
-                secret = self._session.module.read_secret(
-                    handle_of(self._session.session), shared.handle, 4 * SHARED_BYTES
-                )
-            finally:
-                shared.destroy()
-        if len(secret) != SHARED_BYTES:
-            secret.wipe()
-            raise TokenError(
-                f"{self._session.token.describe()} gave an ECDH result of {len(secret)} bytes, "
-                f"{SHARED_BYTES} are expected"
-            )
-        return secret
-
-    def require_own_point(self) -> None:
-        """Have the token prove that `public_point` is this private key's.
-
-        A public key object is not behind the PIN: whoever reaches the module can put his own in its
-        place, and shares would be sealed to him. So before anybody is given the point, the token
-        computes an ECDH with a fresh key of ours, and the result must be what the point gives.
-
-        Raises:
-            ProvenanceError: the point is of another key.
-        """
-        # Only cards need this; a worker that signs is spared the import, 10 ms.
-        from cryptography.hazmat.primitives.asymmetric import ec
-        from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-        fresh = ec.generate_private_key(ec.SECP256R1())
-        challenge = fresh.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-        claimed = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), self.public_point)
-        with (
-            self.ecdh(challenge) as answer,
-            SecretBytes(fresh.exchange(ec.ECDH(), claimed)) as expected,
-        ):
-            if answer != expected:
-                raise ProvenanceError(
-                    f"key {RECEIVING_LABEL!r} on {self._session.token.describe()}: its public key "
-                    "object is of another key",
-                    hint="somebody changed the token: do not use it, tell the pool",
-                )
-
-
 def ensure_keys(session: TokenSession) -> KeysMade:
     """Make `id-sign` and `epoch-kex` where they are absent, and check all that are there.
 
@@ -145,13 +70,13 @@ def ensure_keys(session: TokenSession) -> KeysMade:
         TokenKeyError: half a pair, or several `id-sign`. Nothing was made or changed then.
         ProvenanceError: a key that was there already was not made on the token.
     """
-    absent = [label for label in _USAGE if not find_pairs(session, label)]
+    absent = [label for label in _LABELS if not find_pairs(session, label)]
     if IDENTITY_LABEL not in absent:
         identity_key(session)
     receiving_keys(session)
     for label in absent:
         _make(session, label)
-    return KeysMade(tuple(absent), tuple(label for label in _USAGE if label not in absent))
+    return KeysMade(tuple(absent), tuple(label for label in _LABELS if label not in absent))
 
 
 def identity_key(session: TokenSession) -> IdentityKey:
@@ -163,7 +88,7 @@ def identity_key(session: TokenSession) -> IdentityKey:
     """
     pair = _only(session, IDENTITY_LABEL, find_pairs(session, IDENTITY_LABEL))
     provenance = _provenance(session, IDENTITY_LABEL, pair)
-    return IdentityKey(pair.public_point, provenance, pair.private, session)
+    return IdentityKey(pair.public, provenance, pair.private, session)
 
 
 def receiving_key(session: TokenSession, among: Sequence[bytes] = ()) -> ReceivingKey:
@@ -174,7 +99,7 @@ def receiving_key(session: TokenSession, among: Sequence[bytes] = ()) -> Receivi
         ProvenanceError: not made on the token, or not as it must be.
     """
     pairs = find_pairs(session, RECEIVING_LABEL)
-    pairs = [pair for pair in pairs if pair.public_point in among] or pairs
+    pairs = [pair for pair in pairs if pair.public in among] or pairs
     return _receiving(session, _only(session, RECEIVING_LABEL, pairs))
 
 
@@ -188,7 +113,7 @@ def receiving_key_of(session: TokenSession, point: bytes) -> ReceivingKey:
         TokenKeyError: no key has this point, or several say they have.
         ProvenanceError: not made on the token, not as it must be, or the point is not its own.
     """
-    pairs = [pair for pair in find_pairs(session, RECEIVING_LABEL) if pair.public_point == point]
+    pairs = [pair for pair in find_pairs(session, RECEIVING_LABEL) if pair.public == point]
     if not pairs:
         raise TokenKeyError(
             f"{session.token.describe()} has no key {RECEIVING_LABEL!r} of the card's public point",
@@ -228,7 +153,7 @@ def destroy_receiving_key(session: TokenSession, point: bytes) -> None:
         ProvenanceError: a public object claims the point for another key. Nothing was destroyed.
         TokenError: the token refused, or still shows it.
     """
-    pairs = [pair for pair in find_pairs(session, RECEIVING_LABEL) if pair.public_point == point]
+    pairs = [pair for pair in find_pairs(session, RECEIVING_LABEL) if pair.public == point]
     if not pairs:
         raise TokenKeyError(
             f"{session.token.describe()} has no key {RECEIVING_LABEL!r} of this public point",
@@ -280,17 +205,19 @@ def _only(session: TokenSession, label: str, pairs: Sequence[Pair]) -> Pair:
 
 def _receiving(session: TokenSession, pair: Pair) -> ReceivingKey:
     provenance = _provenance(session, RECEIVING_LABEL, pair)
-    return ReceivingKey(pair.public_point, provenance, pair.private, session)
+    return ReceivingKey(pair.public, provenance, pair.private, session)
 
 
 def _provenance(session: TokenSession, label: str, pair: Pair) -> Provenance:
     what = f"key {label!r} on {session.token.describe()}"
-    return require_provenance(pair.attributes, _USAGE[label], what=what)
+    usage = usage_of(label == IDENTITY_LABEL, pair.public)
+    return require_provenance(pair.attributes, usage, curve=pair.is_p256, what=what)
 
 
 def _make(session: TokenSession, label: str) -> Pair:
     """Generate a pair on the token, and check what came of it."""
-    key_id = make_pair(session, label, _USAGE[label])
+    signs = label == IDENTITY_LABEL
+    key_id = make_pair(session, label, HPKE_P256 if signs else session.profile.seal, signs=signs)
     made = [pair for pair in find_pairs(session, label) if pair.key_id == key_id]
     pair = _only(session, label, made)
     _provenance(session, label, pair)

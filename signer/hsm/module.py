@@ -4,8 +4,9 @@ python-pkcs11 0.10 calls `C_Initialize(NULL)`, which tells SoftHSM, OpenSC and o
 thread will ever call them, and then releases the GIL around each call: two threads crash the
 process. `Module` initialises with CKF_OS_LOCKING_OK instead.
 
-Four calls go past the wrapper as well, because it would make Python objects that cannot be wiped
-of a PIN, a shared secret or a seed: `login`, `logout`, `read_secret` and `random`.
+Some calls go past the wrapper as well, because it would make Python objects that cannot be wiped
+of a PIN, a shared secret or a seed: `login`, `logout`, `read_secret`, `decrypt`, `encrypt` and
+`random`.
 """
 
 import atexit
@@ -47,6 +48,27 @@ _LOGIN_ERRORS: dict[int, type[exceptions.PKCS11Error]] = {
     0x102: exceptions.UserPinNotInitialized,
     0x104: exceptions.AnotherUserAlreadyLoggedIn,
 }
+_CRYPT_ERRORS: dict[int, type[exceptions.PKCS11Error]] = {
+    0x05: exceptions.GeneralError,
+    0x06: exceptions.FunctionFailed,
+    0x07: exceptions.ArgumentsBad,
+    0x20: exceptions.DataInvalid,
+    0x21: exceptions.DataLenRange,
+    0x30: exceptions.DeviceError,
+    0x32: exceptions.DeviceRemoved,
+    0x40: exceptions.EncryptedDataInvalid,
+    0x41: exceptions.EncryptedDataLenRange,
+    0x54: exceptions.FunctionNotSupported,
+    0x60: exceptions.KeyHandleInvalid,
+    0x62: exceptions.KeySizeRange,
+    0x63: exceptions.KeyTypeInconsistent,
+    0x70: exceptions.MechanismInvalid,
+    0x71: exceptions.MechanismParamInvalid,
+    0x90: exceptions.OperationActive,
+    0xB3: exceptions.SessionHandleInvalid,
+    0x101: exceptions.UserNotLoggedIn,
+    _BUFFER_TOO_SMALL: exceptions.DataLenRange,
+}
 _RANDOM_ERRORS: dict[int, type[exceptions.PKCS11Error]] = {
     0x30: exceptions.DeviceError,
     0x32: exceptions.DeviceRemoved,
@@ -73,6 +95,42 @@ class _Attribute(ctypes.Structure):
     _fields_ = [("type", _Ulong), ("value", _Pointer), ("length", _Ulong)]
 
 
+class _Mechanism(ctypes.Structure):
+    """CK_MECHANISM."""
+
+    _fields_ = [("mechanism", _Ulong), ("parameter", _Pointer), ("length", _Ulong)]
+
+
+class OaepParams(ctypes.Structure):
+    """CK_RSA_PKCS_OAEP_PARAMS, PKCS#11 2.40 mechanisms 2.1.8. There is no label here."""
+
+    _fields_ = [
+        ("hash", _Ulong),
+        ("mgf", _Ulong),
+        ("source", _Ulong),
+        ("label", _Pointer),
+        ("label_length", _Ulong),
+    ]
+
+
+class GcmParams(ctypes.Structure):
+    """CK_GCM_PARAMS, PKCS#11 2.40 mechanisms 2.12.3, with the field that errata 01 put in."""
+
+    _fields_ = [
+        ("iv", ctypes.c_char_p),
+        ("iv_length", _Ulong),
+        ("iv_bits", _Ulong),
+        ("aad", ctypes.c_char_p),
+        ("aad_length", _Ulong),
+        ("tag_bits", _Ulong),
+    ]
+
+
+_CRYPT = ctypes.CFUNCTYPE(
+    _Ulong, _Ulong, _Pointer, _Ulong, _Pointer, ctypes.POINTER(_Ulong)
+)  # session, data, its length, result, its length
+
+
 class _FunctionList(ctypes.Structure):
     """The head of CK_FUNCTION_LIST, PKCS#11 2.40 section 3.6; the order is the interface."""
 
@@ -88,7 +146,13 @@ class _FunctionList(ctypes.Structure):
             "C_GetAttributeValue",
             ctypes.CFUNCTYPE(_Ulong, _Ulong, _Ulong, ctypes.POINTER(_Attribute), _Ulong),
         ),
-        ("other_25_to_63", _Pointer * 39),
+        ("other_25_to_28", _Pointer * 4),
+        ("C_EncryptInit", ctypes.CFUNCTYPE(_Ulong, _Ulong, ctypes.POINTER(_Mechanism), _Ulong)),
+        ("C_Encrypt", _CRYPT),
+        ("other_31_to_32", _Pointer * 2),
+        ("C_DecryptInit", ctypes.CFUNCTYPE(_Ulong, _Ulong, ctypes.POINTER(_Mechanism), _Ulong)),
+        ("C_Decrypt", _CRYPT),
+        ("other_35_to_63", _Pointer * 29),
         ("C_GenerateRandom", ctypes.CFUNCTYPE(_Ulong, _Ulong, _Pointer, _Ulong)),
     ]
 
@@ -177,6 +241,58 @@ class Module:
             if attribute.length == _UNAVAILABLE or attribute.length > max_bytes:
                 raise exceptions.DataLenRange
             return SecretBytes(view[: attribute.length])
+
+    def decrypt(
+        self, session: int, key: int, mechanism: int, parameters: ctypes.Structure, data: bytes
+    ) -> SecretBytes:
+        """Return what `data` decrypts to, up to the length of `data`.
+
+        Raises:
+            PKCS11Error: the token refused, or cannot.
+        """
+        self._begin(self._functions.C_DecryptInit, session, key, mechanism, parameters)
+        with SecretBytes.zeros(len(data)) as secret:
+            view = secret.expose()
+            given = (ctypes.c_char * len(data)).from_buffer_copy(data)
+            buffer = (ctypes.c_char * len(view)).from_buffer(view)
+            size = _Ulong(len(view))
+            value = self._functions.C_Decrypt(
+                session, ctypes.addressof(given), len(data), ctypes.addressof(buffer),
+                ctypes.byref(size),
+            )  # fmt: skip
+            _check(value, _CRYPT_ERRORS)
+            if size.value > len(view):
+                raise exceptions.DataLenRange
+            return SecretBytes(view[: size.value])
+
+    def encrypt(
+        self, session: int, key: int, mechanism: int, parameters: ctypes.Structure,
+        secret: SecretBytes, size: int,
+    ) -> bytes:  # fmt: skip
+        """Return the `size` bytes that `secret` encrypts to.
+
+        Raises:
+            PKCS11Error: the token refused, cannot, or gave another length.
+        """
+        self._begin(self._functions.C_EncryptInit, session, key, mechanism, parameters)
+        view = secret.expose()
+        given = (ctypes.c_char * len(view)).from_buffer(view)
+        buffer = ctypes.create_string_buffer(size)
+        length = _Ulong(size)
+        value = self._functions.C_Encrypt(
+            session, ctypes.addressof(given), len(view), ctypes.addressof(buffer),
+            ctypes.byref(length),
+        )  # fmt: skip
+        _check(value, _CRYPT_ERRORS)
+        if length.value != size:
+            raise exceptions.DataLenRange
+        return buffer.raw
+
+    def _begin(
+        self, begin: Any, session: int, key: int, mechanism: int, parameters: ctypes.Structure
+    ) -> None:
+        asked = _Mechanism(mechanism, ctypes.addressof(parameters), ctypes.sizeof(parameters))
+        _check(begin(session, ctypes.byref(asked), key), _CRYPT_ERRORS)
 
     def random(self, session: int, count: int) -> SecretBytes:
         """Return `count` bytes of the token's generator.

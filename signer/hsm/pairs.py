@@ -1,7 +1,7 @@
-"""Key pairs on a token: found by label, joined by CKA_ID, made, and destroyed.
+"""Keys on a token: found by label, joined by CKA_ID, made, and destroyed.
 
-What a pair is for, and whether it may be used, is said in `signer.hsm.keys`. A public key object is
-not behind the PIN, so a pair's point is a claim until the token has proved it.
+What a key is for, and whether it may be used, is said in `signer.hsm.keys`. A public key object is
+not behind the PIN, so a pair's public half is a claim until the token has proved it.
 """
 
 import os
@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from pkcs11.constants import Attribute, MechanismFlag, ObjectClass
-from pkcs11.mechanisms import KeyType
-from pkcs11.types import PrivateKey, PublicKey, Session
+from pkcs11.exceptions import PKCS11Error
+from pkcs11.mechanisms import KeyType, Mechanism
+from pkcs11.types import Key, PrivateKey, PublicKey, SecretKey, Session
 
-from signer.errors import TokenError, TokenKeyError
+from signer.errors import EncodingError, MechanismError, TokenError, TokenKeyError
 from signer.hsm.provenance import (
     P256_PARAMS,
     PROVENANCE_ATTRIBUTES,
@@ -22,75 +23,144 @@ from signer.hsm.provenance import (
 )
 from signer.hsm.session import TokenSession
 from signer.p256 import POINT_BYTES, is_point
+from signer.recipient import (
+    AES_256_GCM,
+    HPKE_P256,
+    KEY_ID_BYTES,
+    RSA_BITS,
+    RSA_EXPONENT,
+    RSA_OAEP_SHA1,
+    RSA_OAEP_SHA256,
+    aes_recipient,
+    method_of,
+    rsa_recipient,
+)
 
-_KEY_ID_BYTES = 16
+_RSA_METHODS = (RSA_OAEP_SHA256, RSA_OAEP_SHA1)
+_PREFERRED_BITS = (3072, 2048)
+_PRIVATE = {
+    Attribute.PRIVATE: True,
+    Attribute.SENSITIVE: True,
+    Attribute.EXTRACTABLE: False,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A private key and the point that the public object beside it claims for it."""
+    """A private key and what the public object beside it claims for it; or a secret key."""
 
     key_id: bytes  # CKA_ID, of both
-    public_point: bytes  # 65 bytes
-    private: PrivateKey
+    public: bytes  # as `signer.recipient` has it
+    private: Key
     attributes: Attributes  # of the private key: PROVENANCE_ATTRIBUTES
+
+    @property
+    def is_p256(self) -> bool:
+        """Whether it is a pair of the curve P-256."""
+        return method_of(self.public) == HPKE_P256
+
+
+def usage_of(signs: bool, public: bytes) -> Attribute:
+    """Return the one thing that a key may do."""
+    if signs:
+        return Attribute.SIGN
+    return Attribute.DERIVE if method_of(public) == HPKE_P256 else Attribute.DECRYPT
 
 
 def find_pairs(session: TokenSession, label: str) -> list[Pair]:
-    """Return the key pairs of `label`. One search, one read for each object.
+    """Return the keys of `label`. One search, one read for each object.
 
     Raises:
-        TokenKeyError: half a pair, two private keys of one CKA_ID, or a point that is none.
+        TokenKeyError: half a pair, two private keys of one CKA_ID, or a public key that is none.
     """
     what = f"key {label!r} on {session.token.describe()}"
-    points: dict[bytes, list[bytes]] = {}
-    private: dict[bytes, list[tuple[PrivateKey, Attributes]]] = {}
+    public: dict[bytes, list[bytes]] = {}
+    private: dict[bytes, list[tuple[Key, Attributes]]] = {}
     with session.doing("looking for keys"):
         for key in list(session.session.get_objects({Attribute.LABEL: label})):
             if isinstance(key, PublicKey):
-                read = read_attributes(key, (Attribute.ID, Attribute.EC_POINT))
-                point = point_of(read.get(Attribute.EC_POINT, b""), what)
-                points.setdefault(read.get(Attribute.ID, b""), []).append(point)
-            elif isinstance(key, PrivateKey):
+                key_id, found = _public_half(key, session.profile.seal, what)
+                public.setdefault(key_id, []).append(found)
+            elif isinstance(key, PrivateKey | SecretKey):
                 read = read_attributes(key, (Attribute.ID, *PROVENANCE_ATTRIBUTES))
-                private.setdefault(read.get(Attribute.ID, b""), []).append((key, read))
+                key_id = read.get(Attribute.ID, b"")
+                private.setdefault(key_id, []).append((key, read))
+                if isinstance(key, SecretKey) and len(key_id) == KEY_ID_BYTES:
+                    public.setdefault(key_id, []).append(aes_recipient(key_id))
     # Anybody may put public objects there, PIN or not: one without a private twin is nobody's.
     for key_id in private:
-        if not points.get(key_id) or len(private[key_id]) != 1:
+        if not public.get(key_id) or len(private[key_id]) != 1:
             raise TokenKeyError(
                 f"{what}: with CKA_ID {key_id.hex()[:32] or 'empty'} there is not one private key "
                 f"with its public key",
                 hint="nothing was changed; look at it with `pkcs11-tool --list-objects`",
             )
     return [
-        Pair(key_id, point, *private[key_id][0])
+        Pair(key_id, half, *private[key_id][0])
         for key_id in sorted(private)
-        for point in points[key_id]
+        for half in public[key_id]
     ]
 
 
-def make_pair(session: TokenSession, label: str, usage: Attribute) -> bytes:
-    """Generate a P-256 pair on the token, for `usage` (SIGN or DERIVE) only; return its CKA_ID."""
-    key_id = os.urandom(_KEY_ID_BYTES)
-    capabilities = MechanismFlag.DERIVE
-    if usage is Attribute.SIGN:
-        capabilities = MechanismFlag.SIGN | MechanismFlag.VERIFY
+def _public_half(key: PublicKey, method: str, what: str) -> tuple[bytes, bytes]:
+    """Return CKA_ID of a public key object, and the key as `signer.recipient` has it."""
+    if key.key_type is KeyType.RSA:
+        wanted = (Attribute.ID, Attribute.MODULUS, Attribute.PUBLIC_EXPONENT)
+        read = read_attributes(key, wanted)
+        if method not in _RSA_METHODS:
+            raise TokenKeyError(
+                f"{what} is an RSA key, which this device's profile does not seal to",
+                hint="name the profile that it was made with: --profile",
+            )
+        return read.get(Attribute.ID, b""), rsa_public(
+            read.get(Attribute.MODULUS, b""), read.get(Attribute.PUBLIC_EXPONENT, b""), method, what
+        )
+    read = read_attributes(key, (Attribute.ID, Attribute.EC_POINT))
+    return read.get(Attribute.ID, b""), point_of(read.get(Attribute.EC_POINT, b""), what)
+
+
+def make_pair(session: TokenSession, label: str, method: str, *, signs: bool) -> bytes:
+    """Generate a key on the token that signs, or that opens what `method` seals; return its CKA_ID.
+
+    Raises:
+        MechanismError: the token cannot make it.
+    """
+    key_id = os.urandom(KEY_ID_BYTES)
     with session.writable() as writable, session.doing(f"making key {label!r}"):
-        parameters = writable.create_domain_parameters(
-            KeyType.EC, {Attribute.EC_PARAMS: P256_PARAMS}, local=True
-        )
-        parameters.generate_keypair(
-            id=key_id,
-            label=label,
-            store=True,
-            capabilities=capabilities,
-            private_template={
-                Attribute.PRIVATE: True,
-                Attribute.SENSITIVE: True,
-                Attribute.EXTRACTABLE: False,
-            },
-        )
+        common: dict[str, Any] = {"id": key_id, "label": label, "store": True}
+        if method == AES_256_GCM:
+            use = MechanismFlag.ENCRYPT | MechanismFlag.DECRYPT
+            writable.generate_key(KeyType.AES, 256, capabilities=use, template=_PRIVATE, **common)
+        elif method in _RSA_METHODS:
+            use = MechanismFlag.ENCRYPT | MechanismFlag.DECRYPT
+            writable.generate_keypair(
+                KeyType.RSA, _rsa_bits(session), capabilities=use, private_template=_PRIVATE,
+                **common,
+            )  # fmt: skip
+        else:
+            use = MechanismFlag.SIGN | MechanismFlag.VERIFY if signs else MechanismFlag.DERIVE
+            parameters = writable.create_domain_parameters(
+                KeyType.EC, {Attribute.EC_PARAMS: P256_PARAMS}, local=True
+            )
+            parameters.generate_keypair(capabilities=use, private_template=_PRIVATE, **common)
     return key_id
+
+
+def _rsa_bits(session: TokenSession) -> int:
+    """Return the best size of RSA keys that the token makes.
+
+    Raises:
+        MechanismError: it makes none that is large enough.
+    """
+    info = session.token.slot.get_mechanism_info(Mechanism.RSA_PKCS_KEY_PAIR_GEN)
+    low, high = info.min_key_length or 0, info.max_key_length or 0
+    for bits in _PREFERRED_BITS:
+        if low <= bits <= high:
+            return bits
+    raise MechanismError(
+        f"{session.token.describe()} makes RSA keys of {low} to {high} bits; {RSA_BITS[0]} or more "
+        "are needed"
+    )
 
 
 def destroy_pair(session: TokenSession, label: str, pair: Pair) -> None:
@@ -119,22 +189,47 @@ def destroy_pair(session: TokenSession, label: str, pair: Pair) -> None:
 
 
 def _private_of(session: Session, label: str, pair: Pair) -> list[Any]:
-    return list(session.get_objects(_search(ObjectClass.PRIVATE_KEY, label, pair)))
+    secret = method_of(pair.public) == AES_256_GCM
+    kind = ObjectClass.SECRET_KEY if secret else ObjectClass.PRIVATE_KEY
+    return list(session.get_objects(_search(kind, label, pair)))
 
 
 def _public_of(session: Session, label: str, pair: Pair) -> Iterable[Any]:
-    """Return the public objects of the pair; their points are compared plain."""
-    found = session.get_objects(_search(ObjectClass.PUBLIC_KEY, label, pair))
-    return [
-        key
-        for key in list(found)
-        if plain_point(read_attributes(key, (Attribute.EC_POINT,)).get(Attribute.EC_POINT, b""))
-        == pair.public_point
-    ]
+    """Return the public objects of the pair; what they claim is compared plain."""
+    found = list(session.get_objects(_search(ObjectClass.PUBLIC_KEY, label, pair)))
+    method = method_of(pair.public)
+    return [key for key in found if plain_public(key, method) == pair.public]
 
 
 def _search(kind: ObjectClass, label: str, pair: Pair) -> dict[Attribute, Any]:
     return {Attribute.CLASS: kind, Attribute.LABEL: label, Attribute.ID: pair.key_id}
+
+
+def rsa_public(modulus: bytes, exponent: bytes, method: str, what: str) -> bytes:
+    """Return an RSA public key as `signer.recipient` has it.
+
+    Raises:
+        TokenKeyError: it has another size or exponent than we use.
+    """
+    try:
+        if int.from_bytes(exponent) != RSA_EXPONENT:
+            raise EncodingError(f"its exponent is not {RSA_EXPONENT}")
+        return rsa_recipient(modulus, method)
+    except EncodingError as error:
+        raise TokenKeyError(f"{what} has a public key that is not used: {error.message}") from None
+
+
+def plain_public(key: Any, method: str) -> bytes | None:
+    """Return what a public object claims, as `signer.recipient` has it; None: nothing we use."""
+    try:
+        if key.key_type is KeyType.RSA:
+            modulus, exponent = key[Attribute.MODULUS], key[Attribute.PUBLIC_EXPONENT]
+            if method not in _RSA_METHODS or int.from_bytes(exponent) != RSA_EXPONENT:
+                return None
+            return rsa_recipient(modulus, method)
+        return plain_point(bytes(key[Attribute.EC_POINT]))
+    except (PKCS11Error, EncodingError):
+        return None
 
 
 def point_of(point: bytes, what: str) -> bytes:

@@ -43,12 +43,15 @@ class Provenance:
     extractable: bool
 
 
-def require_provenance(found: Attributes, usage: Attribute, *, what: str) -> Provenance:
+def require_provenance(
+    found: Attributes, usage: Attribute, *, curve: bool = True, what: str
+) -> Provenance:
     """Check that a private key was made on the token, stays there, and does `usage` only.
 
     Args:
         found: what was read of PROVENANCE_ATTRIBUTES.
-        usage: the one thing the key may do, SIGN or DERIVE.
+        usage: the one thing the key may do: SIGN, DERIVE, DECRYPT.
+        curve: whether it must be a key of P-256.
         what: the key, for the message.
 
     Raises:
@@ -62,7 +65,7 @@ def require_provenance(found: Attributes, usage: Attribute, *, what: str) -> Pro
                 f"{what}: {attribute.name} is {said}, {wanted} is required",
                 hint="this key is not used: make a new one on a token initialised anew",
             )
-    if found.get(Attribute.EC_PARAMS) != P256_PARAMS:
+    if curve and found.get(Attribute.EC_PARAMS) != P256_PARAMS:
         raise ProvenanceError(f"{what}: EC_PARAMS is not the curve P-256")
     return Provenance(
         local=found[Attribute.LOCAL],

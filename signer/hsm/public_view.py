@@ -12,14 +12,19 @@ from pkcs11.constants import Attribute, ObjectClass
 from pkcs11.exceptions import PKCS11Error
 
 from signer.hsm.discovery import TokenInfo
+from signer.hsm.pairs import plain_public
 from signer.hsm.translate import translated
 
 _MOST_OBJECTS = 64  # of one label; somebody may have planted thousands
-_OCTET_STRING = b"\x04\x41"  # the DER wrap that most modules put around a point of 65 bytes
 
 
-def public_points(token: TokenInfo, label: str) -> frozenset[bytes]:
-    """Return the points of the public keys `label` that `token` shows, as it gives them, unwrapped.
+def public_keys(token: TokenInfo, label: str, method: str) -> frozenset[bytes]:
+    """Return the public keys `label` that `token` shows, as `signer.recipient` has them.
+
+    Args:
+        token: which.
+        label: the keys'.
+        method: how is sealed to them.
 
     Raises:
         TokenError: the token did not answer in order.
@@ -30,8 +35,8 @@ def public_points(token: TokenInfo, label: str) -> frozenset[bytes]:
         try:
             wanted = {Attribute.CLASS: ObjectClass.PUBLIC_KEY, Attribute.LABEL: label}
             for key in list(islice(session.get_objects(wanted), _MOST_OBJECTS)):
-                with contextlib.suppress(PKCS11Error):
-                    points.add(bytes(key[Attribute.EC_POINT]).removeprefix(_OCTET_STRING))
+                if (found := plain_public(key, method)) is not None:
+                    points.add(found)
         finally:
             with contextlib.suppress(PKCS11Error):
                 session.close()

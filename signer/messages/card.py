@@ -9,15 +9,15 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any, Self
 
-from signer.errors import CardError, SchemaError
+from signer.errors import CardError, EncodingError, SchemaError
 from signer.messages.dsse import SignedFile, key_id_of
 from signer.p256 import POINT_BYTES, is_point
+from signer.recipient import parse_recipient
 from signer.strict import (
     Fields,
     canonical,
     encode_base64,
     parse_base64,
-    parse_hex,
     parse_object,
 )
 
@@ -73,7 +73,7 @@ class CardBody:
 
     name: str  # of the holder
     id_sign: bytes  # 65-byte point; signs cards and ceremony files
-    kex: bytes  # 65-byte point; shares are sealed to it
+    kex: bytes  # shares are sealed to it; as `signer.recipient` has it
     kex_backup: bytes | None = None  # likewise, of the holder's spare token
     epoch_nonce: bytes  # 32 bytes, drawn for each card: no two are the same bytes
     manufacturer: str
@@ -124,7 +124,7 @@ class CardBody:
         fields.constant("version", 2)
         name = fields.string("name", pattern=NAME_PATTERN, max_length=64)
         id_sign = fields.hex_bytes("id_sign", POINT_BYTES)
-        kex = fields.hex_bytes("kex", POINT_BYTES)
+        kex = _receiving_key(fields.take("kex"), f"{what}: kex")
         backup = fields.take("kex_backup")
         nonce = fields.hex_bytes("epoch_nonce", NONCE_BYTES)
         created = fields.integer("created", low=0, high=2**53 - 1)
@@ -135,9 +135,7 @@ class CardBody:
             name=name,
             id_sign=id_sign,
             kex=kex,
-            kex_backup=None
-            if backup is None
-            else parse_hex(backup, POINT_BYTES, f"{what}: field 'kex_backup'"),
+            kex_backup=None if backup is None else _receiving_key(backup, f"{what}: kex_backup"),
             epoch_nonce=nonce,
             manufacturer=token.string("manufacturer", pattern=_SELF_DESCRIPTION),
             model=token.string("model", pattern=_SELF_DESCRIPTION),
@@ -164,7 +162,7 @@ class CardBody:
 
     @property
     def keys(self) -> dict[str, bytes]:
-        """The 65-byte points of the card, by their names in it."""
+        """The public keys of the card, by their names in it."""
         keys = {"id_sign": self.id_sign, "kex": self.kex}
         return keys if self.kex_backup is None else keys | {"kex_backup": self.kex_backup}
 
@@ -190,7 +188,7 @@ class Card:
         body = CardBody.parse(signed.payload, what)
         roles: dict[bytes, str] = {}
         for role, point in body.keys.items():
-            if not is_point(point):
+            if role == "id_sign" and not is_point(point):
                 raise CardError(f"{what}: {role} is not a point of P-256")
             if point in roles:
                 raise CardError(f"{what}: one key is given as both {roles[point]} and {role}")
@@ -221,6 +219,13 @@ class Card:
     def to_json(self) -> dict[str, Any]:
         """Return the signed card as a JSON object."""
         return self.signed.to_json()
+
+
+def _receiving_key(value: Any, what: str) -> bytes:
+    try:
+        return parse_recipient(value, what)
+    except EncodingError as error:
+        raise CardError(error.message) from None
 
 
 def fingerprint(digest: bytes) -> str:

@@ -14,7 +14,7 @@ from signer.messages.drill import CLOCK_SECONDS, DrillOrder
 from signer.messages.dsse import SignedFile, key_id_of
 from signer.messages.group_file import GroupFile
 from signer.messages.group_id import MAX_EPOCH
-from signer.p256 import POINT_BYTES
+from signer.recipient import parse_recipient
 from signer.strict import MAX_INTEGER, Fields, canonical, parse_object
 from signer.threshold.params import MAX_HOLDERS, ShareIndex
 
@@ -35,7 +35,7 @@ class Drilled:
     role: str  # one of DEVICE_ROLES
     serial_sha256: bytes
     profile: str
-    kex: bytes  # 65-byte point of the key that opened the share
+    kex: bytes  # the key that opened the share
     partial: bytes  # 96 bytes
 
     def to_json(self) -> dict[str, Any]:
@@ -68,7 +68,7 @@ class Drilled:
             role=fields.choice("role", DEVICE_ROLES),
             serial_sha256=fields.hex_bytes("serial_sha256", 32),
             profile=fields.string("profile", pattern=r"[a-z0-9][a-z0-9-]{0,31}"),
-            kex=fields.hex_bytes("kex", POINT_BYTES),
+            kex=parse_recipient(fields.take("kex"), f"{fields.what}: field 'kex'"),
             partial=fields.hex_bytes("partial", PARTIAL_BYTES),
         )
         fields.done()

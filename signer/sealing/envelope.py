@@ -13,6 +13,14 @@ from typing import Any, Self
 
 from signer.errors import SealError
 from signer.p256 import POINT_BYTES
+from signer.recipient import (
+    AES_256_GCM,
+    HPKE_P256,
+    METHODS,
+    method_of,
+    parse_recipient,
+    rsa_modulus,
+)
 from signer.strict import MAX_INTEGER, Fields, canonical, parse_object
 
 MAX_BYTES = 64 * 1024
@@ -21,8 +29,8 @@ MAX_INDEX = 2**16 - 1
 SHARE_BYTES = 32
 NO_CERTIFICATE = bytes(32)  # of a split at one desk
 CIPHERTEXT_BYTES = SHARE_BYTES + 16  # with the tag of AES-GCM
+GCM_ENC_BYTES = 12 + 32 + 16  # nonce, wrapped key, tag
 ROLES = ("withdrawal", "validator", "approval")
-METHODS = ("hpke-p256",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,9 +92,9 @@ class Binding:
 class Slot:
     """One recipient's way to the share."""
 
-    method: str  # one of METHODS
-    recipient: bytes  # 65-byte point of the token's receiving key
-    enc: bytes  # 65 bytes
+    method: str  # one of `signer.recipient.METHODS`, which the recipient tells too
+    recipient: bytes  # the token's receiving key
+    enc: bytes  # ephemeral point of HPKE (65 bytes), or the wrapped key
     ciphertext: bytes  # 48 bytes: share and tag
 
     def to_json(self) -> dict[str, str]:
@@ -102,13 +110,16 @@ class Slot:
     def parse(cls, value: Any, what: str) -> Self:
         """Read a slot strictly."""
         source = Fields(value, what)
+        recipient = parse_recipient(source.take("recipient"), f"{what}: field 'recipient'")
         slot = cls(
             method=source.choice("method", METHODS),
-            recipient=source.hex_bytes("recipient", POINT_BYTES),
-            enc=source.hex_bytes("enc", POINT_BYTES),
+            recipient=recipient,
+            enc=source.hex_bytes("enc", enc_bytes(recipient)),
             ciphertext=source.hex_bytes("ciphertext", CIPHERTEXT_BYTES),
         )
         source.done()
+        if (told := method_of(recipient)) != slot.method:
+            source.fail("method", f"is {slot.method}, the recipient is a key for {told}")
         return slot
 
 
@@ -152,7 +163,15 @@ class Envelope:
         return cls(binding, slots)
 
 
-def key_fingerprint(point: bytes) -> str:
-    """Return the first 8 bytes of a public point's SHA-256 as four groups of four hex digits."""
-    digits = hashlib.sha256(point).hexdigest()
+def enc_bytes(recipient: bytes) -> int:
+    """Return the size of what travels for `recipient` beside the ciphertext, in bytes."""
+    method = method_of(recipient)
+    if method == HPKE_P256:
+        return POINT_BYTES
+    return GCM_ENC_BYTES if method == AES_256_GCM else rsa_modulus(recipient).bit_length() // 8
+
+
+def key_fingerprint(recipient: bytes) -> str:
+    """Return the first 8 bytes of a public key's SHA-256 as four groups of four hex digits."""
+    digits = hashlib.sha256(recipient).hexdigest()
     return " ".join(digits[i : i + 4] for i in range(0, 16, 4))

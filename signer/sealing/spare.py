@@ -1,10 +1,11 @@
 """Another slot for an envelope: a second token that opens the same share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from signer.errors import SealError
 from signer.sealing.envelope import MAX_SLOTS, Envelope
-from signer.sealing.share import seal_share
+from signer.sealing.share import Wrap, seal_share
 from signer.secret import SecretBytes
 
 
@@ -31,6 +32,7 @@ def add_slot(
     share: SecretBytes,
     recipient: bytes,
     random_bytes: Callable[[int], bytes],
+    wraps: Mapping[bytes, Wrap] = MappingProxyType({}),
 ) -> Envelope:
     """Return `envelope` sealed anew with one slot more: every slot knows of all of them.
 
@@ -39,10 +41,12 @@ def add_slot(
         share: 32 bytes.
         recipient: the public point of the token key that shall open it too.
         random_bytes: a cryptographic source.
+        wraps: see `seal_share`.
 
     Raises:
         EncodingError: `recipient` is not a point of P-256.
         SealError: E_ENVELOPE: see `require_room`.
     """
     require_room(envelope, recipient)
-    return seal_share(share, envelope.binding, [*envelope.recipients, recipient], random_bytes)
+    recipients = [*envelope.recipients, recipient]
+    return seal_share(share, envelope.binding, recipients, random_bytes, wraps)

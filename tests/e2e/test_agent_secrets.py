@@ -47,7 +47,7 @@ binding = read_group(Path(group)).binding(envelope.binding.index)
 choice = TokenChoice(profile=load_profile("softhsm2"), label=label)
 with session_on(choice, SecretSource(file=pin)) as session:
     key = receiving_key(session)
-    with unseal_share(envelope, binding, key.public_point, key.ecdh) as share:
+    with unseal_share(envelope, binding, key.public_point, key.unlock) as share:
         print(share.expose().hex())
 """
 

@@ -29,7 +29,7 @@ from signer.errors import SignerError
 from signer.hsm.discovery import TokenSelector, find_token
 from signer.hsm.module import load_module
 from signer.hsm.profile import load_profile
-from signer.hsm.public_view import public_points
+from signer.hsm.public_view import public_keys
 from signer.messages.address import ExecutionAddress
 from signer.messages.request import SignRequest
 from signer.testing.pool import TEST_ADDRESS, Holder, Pool
@@ -85,7 +85,7 @@ class Desk:
 def shown(module: str, label: str) -> frozenset[bytes]:
     """Return the points that a token shows to anybody. Run in a process of its own."""
     with load_module(Path(module)) as loaded:
-        return public_points(find_token(loaded, TokenSelector(label)), "epoch-kex")
+        return public_keys(find_token(loaded, TokenSelector(label)), "epoch-kex", "hpke-p256")
 
 
 @pytest.fixture

@@ -37,8 +37,9 @@ from signer.custody.ceremony_folder import CeremonyFolder
 from signer.custody.jobs.sources import SecretSource, TokenChoice
 from signer.custody.worker.desk_token import session_on
 from signer.custody.worker.notary import identity_on, sign_file
-from signer.hsm.keys import ReceivingKey, receiving_key
+from signer.hsm.keys import receiving_key
 from signer.hsm.profile import load_profile
+from signer.hsm.receiving import ReceivingKey
 from signer.messages.card import Card
 from signer.messages.dsse import SignedFile
 from signer.sealing import merkle

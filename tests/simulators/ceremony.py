@@ -73,6 +73,10 @@ class Person:
         signed = self.sign(CARD_TYPE, body.to_payload())
         return Person(self.name, kex, Card.parse(signed.to_json()))
 
+    def unlock(self, enc: bytes, aad: bytes) -> SecretBytes:
+        """The token's step of opening an envelope."""
+        return self.ecdh(enc)
+
     def ecdh(self, peer: bytes) -> SecretBytes:
         """Do what the token does."""
         public = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), peer)

@@ -22,7 +22,6 @@ from signer.hsm import pairs as pairs_module
 from signer.hsm.discovery import TokenSelector, find_token
 from signer.hsm.keys import (
     KeysMade,
-    ReceivingKey,
     destroy_receiving_key,
     ensure_keys,
     identity_key,
@@ -35,6 +34,7 @@ from signer.hsm.keys import (
 from signer.hsm.mechanisms import CEREMONY_MECHANISMS, require_ceremony_mechanisms
 from signer.hsm.module import Module
 from signer.hsm.provenance import P256_PARAMS
+from signer.hsm.receiving import ReceivingKey
 from signer.hsm.session import TokenSession
 from signer.secret import SecretBytes
 
@@ -177,7 +177,7 @@ def put_public(session: Any, point: bytes, key_id: bytes) -> None:
 
 def id_of(session: TokenSession, point: bytes) -> bytes:
     (pair,) = [
-        pair for pair in pairs_module.find_pairs(session, "epoch-kex") if pair.public_point == point
+        pair for pair in pairs_module.find_pairs(session, "epoch-kex") if pair.public == point
     ]
     return pair.key_id
 

@@ -467,5 +467,5 @@ def test_share_through_file_and_token(softhsm: Any) -> None:
             with softhsm.session(module, label) as session:
                 key = receiving_key(session)
                 envelope = Envelope.parse(raw)
-                with unseal_share(envelope, binding, key.public_point, key.ecdh) as opened:
+                with unseal_share(envelope, binding, key.public_point, key.unlock) as opened:
                     assert opened.expose() == share

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from signer.custody.jobs.sources import TokenChoice
-from signer.p256 import POINT_BYTES
-from signer.strict import Fields, canonical, parse_hex, parse_object
+from signer.recipient import parse_recipient
+from signer.strict import Fields, canonical, parse_object
 
 TOKEN_STATES = ("absent", "present", "locked", "ready")
 MAX_LINE_BYTES = 4096
@@ -40,7 +40,7 @@ class WatchToken:
         job = cls(
             token=TokenChoice.parse(fields.nested("token")),
             recipients=tuple(
-                parse_hex(entry, POINT_BYTES, "order: recipient")
+                parse_recipient(entry, "order: recipient")
                 for entry in fields.array("recipients", low=1, high=16)
             ),
             channel=fields.integer("channel", low=3, high=2**20),

@@ -19,8 +19,9 @@ from signer.custody.worker.key_source import read_key
 from signer.custody.worker.notary import identity_on, sign_file
 from signer.custody.worker.opening import open_share
 from signer.errors import CeremonyError, EngineError, UsageError
-from signer.hsm.keys import ReceivingKey, receiving_key_of, token_random
+from signer.hsm.keys import receiving_key_of, token_random
 from signer.hsm.mechanisms import require_ceremony_mechanisms
+from signer.hsm.receiving import ReceivingKey
 from signer.hsm.session import TokenSession
 from signer.messages.group_file import GroupFile
 from signer.sealing.envelope import Envelope

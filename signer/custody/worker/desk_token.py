@@ -7,7 +7,6 @@ from pathlib import Path
 from signer.custody.jobs.sources import SecretSource, TokenChoice
 from signer.errors import PinError, TokenKeyError, WorkerError
 from signer.hsm.discovery import TokenInfo, TokenSelector, find_token, require_profile
-from signer.hsm.keys import RECEIVING_LABEL
 from signer.hsm.module import Module, load_module, locate_module
 from signer.hsm.pin import (
     PinCredential,
@@ -21,7 +20,8 @@ from signer.hsm.pin import (
     read_secret_file,
 )
 from signer.hsm.profile import DeviceProfile
-from signer.hsm.public_view import public_points
+from signer.hsm.public_view import public_keys
+from signer.hsm.receiving import RECEIVING_LABEL
 from signer.hsm.session import TokenSession, open_session
 from signer.secret import SecretBytes
 
@@ -48,13 +48,15 @@ def session_on(
     with module_of(choice) as (module, profile):
         token = find_token(module, TokenSelector(choice.label, choice.serial))
         require_profile(token, profile)
-        _require_meant(token, pin, among)
+        _require_meant(token, pin, among, profile.seal)
         source = pin_source(pin)
         with open_session(module, token, profile, source, final_try=pin.final_try) as session:
             yield session
 
 
-def _require_meant(token: TokenInfo, pin: SecretSource, among: Sequence[bytes]) -> None:
+def _require_meant(
+    token: TokenInfo, pin: SecretSource, among: Sequence[bytes], method: str
+) -> None:
     """Spend no try of a token that this PIN is not for.
 
     Raises:
@@ -70,7 +72,7 @@ def _require_meant(token: TokenInfo, pin: SecretSource, among: Sequence[bytes]) 
         )
     if not among or not token.initialized:
         return
-    shown = public_points(token, RECEIVING_LABEL)
+    shown = public_keys(token, RECEIVING_LABEL, method)
     if shown and not shown & set(among):
         raise TokenKeyError(
             f"{token.describe()} is not the one that is meant: it shows no receiving key of the "

@@ -28,7 +28,8 @@ from signer.custody.worker.opening import open_with, require_of_group
 from signer.custody.worker.resealing import recipients_of
 from signer.errors import CeremonyError, TokenKeyError
 from signer.files import write_new
-from signer.hsm.keys import ReceivingKey, destroy_receiving_key, receiving_keys
+from signer.hsm.keys import destroy_receiving_key, receiving_keys
+from signer.hsm.receiving import ReceivingKey
 from signer.hsm.session import TokenSession
 from signer.messages.group_file import GroupFile
 from signer.sealing.envelope import Envelope, key_fingerprint

@@ -75,7 +75,7 @@ def seal_to_card(fields: Fields) -> dict[str, Any]:
                 )
             kept = Envelope(envelope.binding, ()) if job.rehearsal else envelope
             with share.scalar.to_big_endian() as plain:
-                sealed = add_slot(kept, plain, card.body.kex, os.urandom)
+                sealed = add_slot(kept, plain, card.body.kex, os.urandom, key.wraps)
     return {"envelope": sealed.to_bytes().decode(), "index": int(index)}
 
 

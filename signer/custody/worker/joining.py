@@ -134,7 +134,7 @@ def finish_ceremony(fields: Fields) -> dict[str, Any]:
         binding = group.binding(member, recovered=job.recovered)
         with take_share(outcome, member, key.public_point, key.ecdh) as share:
             envelope = seal_at_rest(share, binding, recipients_of(body))
-        with unseal_share(envelope, binding, key.public_point, key.ecdh) as plain:
+        with unseal_share(envelope, binding, key.public_point, key.unlock) as plain:
             scalar = SecretScalar.from_big_endian(plain)
         with SecretShare(member, scalar) as opened:
             opened.verify(outcome.vector)

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from signer.bls.scalar import SecretScalar
 from signer.errors import CardError, SealError
-from signer.hsm.keys import ReceivingKey, identity_key, receiving_key
+from signer.hsm.keys import identity_key, receiving_key
+from signer.hsm.receiving import ReceivingKey
 from signer.hsm.session import TokenSession
 from signer.messages.card import Card
 from signer.messages.group_file import GroupFile
@@ -65,7 +66,7 @@ def open_with(key: ReceivingKey, envelope: Envelope, group: GroupFile) -> Secret
     """
     index = require_of_group(envelope, group)
     expected = expected_binding(envelope, group)
-    with unseal_share(envelope, expected, key.public_point, key.ecdh) as plain:
+    with unseal_share(envelope, expected, key.public_point, key.unlock) as plain:
         share = SecretShare(index, SecretScalar.from_big_endian(plain))
     try:
         share.verify(group.vector)

@@ -64,7 +64,8 @@ from signer.custody.worker.notary import identity_on, sign_file
 from signer.custody.worker.opening import open_share
 from signer.custody.worker.repair_files import checked_deltas, checked_sums, setting_of
 from signer.errors import DealError, TokenKeyError, UsageError
-from signer.hsm.keys import IdentityKey, ReceivingKey, receiving_key_of
+from signer.hsm.keys import IdentityKey, receiving_key_of
+from signer.hsm.receiving import ReceivingKey
 from signer.hsm.session import TokenSession
 from signer.messages.card import Card
 from signer.messages.replacement import PAYLOAD_TYPE as REPLACEMENT_TYPE
@@ -225,7 +226,7 @@ def _proof(
     """Open what was sealed, on the token, and sign with it."""
     roster = setting.roster
     binding = setting.group.binding(roster.lost, recovered=True)
-    with unseal_share(envelope, binding, key.public_point, key.ecdh) as plain:
+    with unseal_share(envelope, binding, key.public_point, key.unlock) as plain:
         scalar = SecretScalar.from_big_endian(plain)
     with SecretShare(roster.lost, scalar) as opened:
         opened.verify(setting.group.vector)

@@ -51,7 +51,7 @@ def sign_batch(fields: Fields) -> dict[str, Any]:
         key = receiving_key(session, envelope.recipients)
         record = _newest_record(session, job, binding.group, request.digest)
         opened = time.monotonic()
-        with unseal_share(envelope, binding, key.public_point, key.ecdh) as plain:
+        with unseal_share(envelope, binding, key.public_point, key.unlock) as plain:
             scalar = SecretScalar.from_big_endian(plain)
         with scalar:
             signed = sign_partials(

@@ -12,7 +12,6 @@ from signer.hsm.discovery import TokenInfo, require_profile
 from signer.hsm.discovery import list_tokens as present_tokens
 from signer.hsm.keys import (
     IdentityKey,
-    ReceivingKey,
     ensure_keys,
     identity_key,
     make_receiving_key,
@@ -20,6 +19,7 @@ from signer.hsm.keys import (
 )
 from signer.hsm.mechanisms import require_ceremony_mechanisms
 from signer.hsm.profile import DeviceProfile, require_ceremony
+from signer.hsm.receiving import ReceivingKey
 from signer.hsm.session import TokenSession
 from signer.messages.card import NONCE_BYTES, PAYLOAD_TYPE, Card, CardBody
 from signer.messages.dsse import pre_authentication_encoding

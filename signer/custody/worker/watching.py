@@ -20,9 +20,10 @@ from signer.errors import (
     TokenRemovedError,
 )
 from signer.hsm.discovery import TokenInfo, TokenSelector, list_tokens, require_profile
-from signer.hsm.keys import RECEIVING_LABEL
 from signer.hsm.module import Module
-from signer.hsm.public_view import public_points
+from signer.hsm.public_view import public_keys
+from signer.hsm.receiving import RECEIVING_LABEL
+from signer.recipient import AES_256_GCM
 from signer.strict import Fields
 
 _NO_ANSWER = "the PKCS#11 module cannot be used; the agent's log says why"
@@ -77,18 +78,18 @@ def _sight_of(
         why = f"another token has {selector.describe()}: serial {token.serial!a}, not {serial!a}"
         return _sight("present", "E_TOKEN_UNKNOWN", why, token=token)
     require_profile(token, choice.profile)
-    return _usable(token, recipients)
+    return _usable(token, recipients, choice.profile.seal)
 
 
-def _usable(token: TokenInfo, recipients: tuple[bytes, ...]) -> Sight:
+def _usable(token: TokenInfo, recipients: tuple[bytes, ...], method: str) -> Sight:
     """Judge the token that is meant, in the order in which a worker would stumble."""
     name = token.describe()
     if not token.initialized:
         return _sight("present", "E_TOKEN", f"{name} is there", token=token)
     if not token.user_pin_set:
         return _sight("present", "E_TOKEN", f"{name} has no user PIN yet", token=token)
-    points = public_points(token, RECEIVING_LABEL)
-    if points.isdisjoint(recipients):
+    points = public_keys(token, RECEIVING_LABEL, method)
+    if method != AES_256_GCM and points.isdisjoint(recipients):  # an AES key shows nothing
         why = (
             f"{name} shows no key {RECEIVING_LABEL!r} that the envelope is for"
             if points

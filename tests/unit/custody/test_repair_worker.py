@@ -69,6 +69,9 @@ class Key:
     public_point: bytes
     ecdh: Callable[[bytes], SecretBytes]
 
+    def unlock(self, enc: bytes, aad: bytes) -> SecretBytes:
+        return self.ecdh(enc)
+
 
 def envelope_of(index: int) -> Envelope:
     """Return a helper's envelope, as his ceremony left it."""
@@ -103,7 +106,7 @@ def people(monkeypatch: pytest.MonkeyPatch) -> dict[str, Person]:
         (point,) = envelope.recipients
         key = Key(point, session.person.ecdh)  # as the real one: what opens needs no other proof
         index = ShareIndex(envelope.binding.index)
-        with unseal_share(envelope, group.binding(index), key.public_point, key.ecdh) as plain:
+        with unseal_share(envelope, group.binding(index), key.public_point, key.unlock) as plain:
             return key, SecretShare(index, SecretScalar.from_big_endian(plain))
 
     for name, soft in {
@@ -162,7 +165,7 @@ def test_the_workers_of_all_repair_a_share(people: dict[str, Person], tmp_path: 
     envelope, returning = Envelope.parse(kept), HONEST.people[2]
     assert envelope.binding == HONEST.setting.group.binding(ShareIndex(2), recovered=True)
     kex = returning.card.body.kex
-    with unseal_share(envelope, envelope.binding, kex, returning.ecdh) as share:
+    with unseal_share(envelope, envelope.binding, kex, returning.unlock) as share:
         assert bytes(share.expose()) == HONEST.shares[2]
     group = GroupFile.parse((tmp_path / "folder" / "group-repaired.json").read_bytes())
     assert group.card_of(2) == returning.card

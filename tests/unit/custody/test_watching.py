@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from pkcs11 import exceptions
 from pkcs11.constants import Attribute, ObjectClass, TokenFlag
+from pkcs11.mechanisms import KeyType
 
 from signer.custody.jobs import open_order, order_bytes
 from signer.custody.jobs.sources import TokenChoice
@@ -19,9 +21,10 @@ from signer.custody.worker import watching
 from signer.custody.worker.watching import look, watch_token
 from signer.errors import ModuleError
 from signer.hsm.profile import load_profile
+from tests.simulators.holders import point_of
 
 PROFILE = load_profile("softhsm2")
-OURS, OTHER = b"\x04" + b"\x01" * 64, b"\x04" + b"\x02" * 64
+OURS, OTHER = (point_of(ec.generate_private_key(ec.SECP256R1())) for _ in range(2))
 USABLE = TokenFlag.TOKEN_INITIALIZED | TokenFlag.USER_PIN_INITIALIZED
 
 
@@ -67,6 +70,8 @@ class _Key(dict[Attribute, bytes]):
     def __init__(self, token: Token, point: bytes) -> None:
         super().__init__({Attribute.EC_POINT: point})
         self._token = token
+
+    key_type = KeyType.EC
 
     def __getitem__(self, name: Attribute) -> bytes:
         self._token._do("read")

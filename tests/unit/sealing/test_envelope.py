@@ -44,6 +44,10 @@ class Token:
         )
         self.used = 0
 
+    def unlock(self, enc: bytes, aad: bytes) -> SecretBytes:
+        """The token's step of opening an envelope."""
+        return self.ecdh(enc)
+
     def ecdh(self, peer: bytes) -> SecretBytes:
         self.used += 1
         loaded = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), peer)
@@ -63,7 +67,7 @@ RAW = ENVELOPE.to_bytes()
 
 
 def opened(envelope: Envelope, token: Token = TOKEN, expected: Binding = BINDING) -> bytes:
-    with unseal_share(envelope, expected, token.point, token.ecdh) as share:
+    with unseal_share(envelope, expected, token.point, token.unlock) as share:
         return share.expose().tobytes()
 
 
@@ -86,7 +90,7 @@ def test_both_tokens_open_it_after_a_trip_through_a_file() -> None:
 def test_share_is_in_neither_file_nor_repr() -> None:
     assert SHARE.hex() not in RAW.decode()
     assert SHARE.hex() not in repr(ENVELOPE)
-    assert "redacted" in repr(unseal_share(ENVELOPE, BINDING, TOKEN.point, TOKEN.ecdh))
+    assert "redacted" in repr(unseal_share(ENVELOPE, BINDING, TOKEN.point, TOKEN.unlock))
 
 
 @settings(max_examples=30, deadline=None)
@@ -360,14 +364,14 @@ def test_repeating_random_source() -> None:
 @pytest.mark.parametrize("size", [0, 31, 33, 48])
 def test_ecdh_length(size: int) -> None:
     with pytest.raises(SealError, match=f"gave {size} bytes"):
-        unseal_share(ENVELOPE, BINDING, TOKEN.point, lambda _: SecretBytes(bytes(size)))
+        unseal_share(ENVELOPE, BINDING, TOKEN.point, lambda enc, aad: SecretBytes(bytes(size)))
 
 
 def test_what_the_token_gave_is_wiped() -> None:
     given: list[SecretBytes] = []
 
-    def ecdh(peer: bytes) -> SecretBytes:
-        given.append(TOKEN.ecdh(peer))
+    def ecdh(enc: bytes, aad: bytes) -> SecretBytes:
+        given.append(TOKEN.ecdh(enc))
         return given[-1]
 
     unseal_share(ENVELOPE, BINDING, TOKEN.point, ecdh).wipe()

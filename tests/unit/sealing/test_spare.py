@@ -18,7 +18,7 @@ PRIMARY, SPARE, THIRD = (ec.generate_private_key(ec.SECP256R1()) for _ in range(
 
 
 def opened(envelope: Envelope, key: ec.EllipticCurvePrivateKey) -> bytes:
-    def ecdh(enc: bytes) -> SecretBytes:
+    def ecdh(enc: bytes, aad: bytes) -> SecretBytes:
         other = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), enc)
         return SecretBytes(key.exchange(ec.ECDH(), other))
 

@@ -1,0 +1,180 @@
+"""Every way to seal, through a real module: sealed without the token, opened with it alone."""
+
+import dataclasses
+import os
+from typing import Any
+
+import pytest
+
+from signer.errors import MechanismError, ProvenanceError, SealError, SignerError, TokenKeyError
+from signer.hsm.keys import (
+    destroy_receiving_key,
+    ensure_keys,
+    identity_key,
+    make_receiving_key,
+    receiving_key,
+    receiving_keys,
+)
+from signer.hsm.public_view import public_keys
+from signer.hsm.receiving import RECEIVING_LABEL, ReceivingKey
+from signer.recipient import AES_256_GCM, HPKE_P256, RSA_OAEP_SHA1, RSA_OAEP_SHA256, method_of
+from signer.sealing.envelope import Binding, Envelope
+from signer.sealing.share import seal_share, unseal_share
+from signer.sealing.spare import add_slot
+from signer.secret import SecretBytes
+
+WORKING = (HPKE_P256, RSA_OAEP_SHA1, AES_256_GCM)  # SoftHSM 2.6: OAEP with SHA-1 only
+SHARE = bytes(range(1, 33))
+BINDING = Binding(
+    group=bytes(32), epoch=1, index=1, public_share=bytes(48), role="withdrawal",
+    policy_digest=bytes(32), holders=bytes(32), certificate=bytes(32),
+)  # fmt: skip
+
+
+@pytest.fixture(params=WORKING)
+def device(request: pytest.FixtureRequest, softhsm: Any) -> Any:
+    softhsm.profile = dataclasses.replace(softhsm.profile, seal=request.param)
+    softhsm.add_token("desk")
+    return softhsm
+
+
+def sealed(key: ReceivingKey) -> Envelope:
+    recipients = [key.public_point]
+    envelope = seal_share(SecretBytes(SHARE), BINDING, recipients, os.urandom, key.wraps)
+    return Envelope.parse(envelope.to_bytes())
+
+
+def test_what_is_sealed_opens_and_nothing_else_does(device: Any) -> None:
+    with device.load() as module, device.session(module) as session:
+        assert ensure_keys(session).made == ("id-sign", "epoch-kex")
+        key, other = receiving_key(session), make_receiving_key(session)
+        key.require_own_point()
+        assert key.method == device.profile.seal == method_of(key.public_point)
+        assert key.provenance.local
+        envelope = sealed(key)
+        with unseal_share(envelope, BINDING, key.public_point, key.unlock) as share:
+            assert bytes(share.expose()) == SHARE
+        for wrong in (
+            dataclasses.replace(envelope.slots[0], enc=envelope.slots[0].enc[:-1] + b"\x07"),
+            dataclasses.replace(envelope.slots[0], ciphertext=bytes(48)),
+            sealed(other).slots[0],
+        ):
+            slot = dataclasses.replace(wrong, recipient=key.public_point)
+            with pytest.raises(SealError) as refused:
+                unseal_share(
+                    dataclasses.replace(envelope, slots=(slot,)), BINDING, key.public_point,
+                    key.unlock,
+                )  # fmt: skip
+            assert refused.value.code == "E_UNSEAL"
+        moved = dataclasses.replace(BINDING, index=2)
+        with pytest.raises(SealError) as refused:
+            unseal_share(
+                dataclasses.replace(envelope, binding=moved), moved, key.public_point, key.unlock
+            )
+        assert refused.value.code == "E_UNSEAL"
+        with unseal_share(envelope, BINDING, key.public_point, key.unlock) as share:
+            assert bytes(share.expose()) == SHARE  # a refusal leaves no operation behind
+
+
+def test_keys_are_found_again_and_destroyed_one_by_one(device: Any) -> None:
+    with device.load() as module:
+        with device.session(module) as session:
+            ensure_keys(session)
+            first, second = receiving_key(session), make_receiving_key(session)
+        with device.session(module) as session:
+            assert {k.public_point for k in receiving_keys(session)} == {
+                first.public_point, second.public_point,
+            }  # fmt: skip
+            identity_key(session).sign(b"x")
+            shown = public_keys(session.token, RECEIVING_LABEL, device.profile.seal)
+            public = device.profile.seal != AES_256_GCM  # a secret key shows nothing
+            assert shown == ({first.public_point, second.public_point} if public else set())
+            destroy_receiving_key(session, first.public_point)
+            assert [k.public_point for k in receiving_keys(session)] == [second.public_point]
+            with pytest.raises(TokenKeyError):
+                destroy_receiving_key(session, first.public_point)
+
+
+def test_a_spare_of_another_method_opens_the_same_share(device: Any) -> None:
+    device.add_token("spare")
+    primary = device.profile
+    with device.load() as module:
+        device.profile = dataclasses.replace(primary, seal=RSA_OAEP_SHA1)
+        with device.session(module, "spare") as session:
+            ensure_keys(session)
+            point = receiving_key(session).public_point
+        device.profile = primary
+        with device.session(module, "desk") as session:
+            ensure_keys(session)
+            key = receiving_key(session)
+            both = add_slot(sealed(key), SecretBytes(SHARE), point, os.urandom, key.wraps)
+            if key.wraps:
+                with pytest.raises(SealError, match="only its own token"):
+                    add_slot(sealed(key), SecretBytes(SHARE), point, os.urandom)
+        for label, profile in (("desk", primary), ("spare", device.profile)):
+            method = primary.seal if label == "desk" else RSA_OAEP_SHA1
+            device.profile = dataclasses.replace(profile, seal=method)
+            with device.session(module, label) as session:
+                key = receiving_key(session)
+                with unseal_share(both, BINDING, key.public_point, key.unlock) as share:
+                    assert bytes(share.expose()) == SHARE
+
+
+@pytest.mark.case("X940", "OAEP with SHA-256 on a module that has SHA-1 only")
+def test_a_method_that_the_token_lacks_is_noticed_at_setup(softhsm: Any) -> None:
+    softhsm.profile = dataclasses.replace(softhsm.profile, seal=RSA_OAEP_SHA256)
+    softhsm.add_token("desk")
+    with softhsm.load() as module, softhsm.session(module) as session:
+        ensure_keys(session)
+        with pytest.raises(MechanismError, match="rsa-oaep-sha256"):
+            receiving_key(session).require_own_point()
+
+
+@pytest.mark.case("X941", "RSA key on a token whose profile seals to P-256")
+def test_a_key_of_another_method_is_no_key(softhsm: Any) -> None:
+    softhsm.add_token("desk")
+    rsa = dataclasses.replace(softhsm.profile, seal=RSA_OAEP_SHA1)
+    plain, softhsm.profile = softhsm.profile, rsa
+    with softhsm.load() as module:
+        with softhsm.session(module) as session:
+            ensure_keys(session)
+        softhsm.profile = plain
+        with softhsm.session(module) as session, pytest.raises(TokenKeyError) as refused:
+            receiving_key(session)
+        assert "--profile" in refused.value.hint
+
+
+@pytest.mark.case("X942", "public RSA object exchanged for another key's")
+def test_a_strange_rsa_key_is_found_out(softhsm: Any) -> None:
+    from pkcs11.constants import Attribute, ObjectClass
+
+    softhsm.profile = dataclasses.replace(softhsm.profile, seal=RSA_OAEP_SHA1)
+    softhsm.add_token("desk")
+    with softhsm.load() as module, softhsm.session(module) as session:
+        ensure_keys(session)
+        good, other = receiving_key(session), make_receiving_key(session)
+        with session.writable() as writable:
+            halves = {
+                half[Attribute.ID]: half
+                for half in list(
+                    writable.get_objects(
+                        {Attribute.CLASS: ObjectClass.PUBLIC_KEY, Attribute.LABEL: "epoch-kex"}
+                    )
+                )
+            }
+            (a, one), (b, two) = halves.items()
+            one[Attribute.ID], two[Attribute.ID] = b"\0" * 16, a
+            one[Attribute.ID] = b
+        for key in receiving_keys(session):
+            assert key.public_point in (good.public_point, other.public_point)
+            with pytest.raises(ProvenanceError, match="another key"):
+                key.require_own_point()
+
+
+def test_errors_are_ours(device: Any) -> None:
+    with device.load() as module, device.session(module) as session:
+        ensure_keys(session)
+        key = receiving_key(session)
+        for enc in (b"", bytes(5), bytes(600)):
+            with pytest.raises(SignerError):
+                key.unlock(enc, b"")
