@@ -1,6 +1,7 @@
 """Sealing under a wrapped key: to an RSA key, and what a recipient may look like."""
 
 import os
+from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives import hashes
@@ -22,6 +23,7 @@ from signer.recipient import (
 )
 from signer.sealing.envelope import Binding, Envelope
 from signer.sealing.share import seal_share, unseal_share
+from signer.sealing.wrapped import oaep_wrap
 from signer.secret import SecretBytes
 
 KEY = rsa.generate_private_key(65537, 2048)
@@ -73,6 +75,19 @@ def test_every_bit_counts() -> None:
         with pytest.raises(SealError) as refused:
             unseal_share(Envelope.parse(flipped), BINDING, token.recipient, token.unlock)
         assert refused.value.code == "E_UNSEAL"
+
+
+@pytest.mark.case("X943", "the same key wrapped anew beside the old ciphertext")
+def test_how_the_key_travelled_counts_too() -> None:
+    token = Token(RSA_OAEP_SHA256)
+    envelope = token.envelope()
+    (slot,) = envelope.slots
+    with token.unlock(slot.enc, b"") as kek:
+        again = oaep_wrap(token.recipient)(kek, b"")
+    changed = replace(envelope, slots=(replace(slot, enc=again),))
+    with pytest.raises(SealError) as refused:
+        unseal_share(changed, BINDING, token.recipient, token.unlock)
+    assert refused.value.code == "E_UNSEAL"
 
 
 @pytest.mark.case(
