@@ -4,6 +4,7 @@ A token is chosen by label or serial, never by slot number, which changes. Exact
 """
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Self
 
 from pkcs11.constants import TokenFlag
@@ -17,7 +18,7 @@ from signer.errors import (
     UnknownTokenError,
 )
 from signer.hsm.module import Module
-from signer.hsm.profile import DeviceProfile, profile_names
+from signer.hsm.profile import DeviceProfile, load_profile, profile_names
 from signer.hsm.translate import translated
 
 
@@ -136,15 +137,45 @@ def find_token(module: Module, selector: TokenSelector) -> TokenInfo:
     )
 
 
+def profile_for(token: TokenInfo, module: Path | None = None) -> DeviceProfile | None:
+    """Return the packaged profile that describes `token` most precisely; None if none does.
+
+    Several can describe it equally well, as SoftHSM is the same token when it is reached through
+    p11-kit: then the one that names the file of `module`, else the first by name.
+    """
+    covering = [
+        profile
+        for profile in map(load_profile, profile_names())
+        if profile.match.covers(token.manufacturer, token.model)
+    ]
+
+    def rank(profile: DeviceProfile) -> tuple[tuple[int, int], bool]:
+        files = {path.name for path in profile.module_paths}
+        return profile.match.precision, module is not None and module.name in files
+
+    return max(covering, key=rank, default=None)  # the first of equals
+
+
 def require_profile(token: TokenInfo, profile: DeviceProfile) -> None:
     """Check that `profile` describes `token`, before anything is done to it.
 
+    One that names no device in full is for those that no other describes: with it, a token that
+    is known to prove or to protect nothing would pass for an unknown one.
+
     Raises:
-        UnknownTokenError: it does not. The token was left unchanged.
+        UnknownTokenError: it does not, or a packaged one does more precisely. The token was left
+            unchanged.
     """
-    if (token.manufacturer, token.model) != (profile.manufacturer, profile.model):
-        raise UnknownTokenError(
-            f"{token.describe()} is {token.model!a} by {token.manufacturer!a}, which "
-            f"profile {profile.name!r} does not describe; it was left unchanged",
-            hint=f"what works today: {', '.join(profile_names())}",
-        )
+    covered = profile.match.covers(token.manufacturer, token.model)
+    if covered and profile.match.names_a_device:  # the usual case: no other profile is read
+        return
+    best = profile_for(token)
+    if covered and (best is None or best.match.precision <= profile.match.precision):
+        return
+    raise UnknownTokenError(
+        f"{token.describe()} is {token.model!a} by {token.manufacturer!a}, which profile "
+        f"{profile.name!r} does not describe{' best' if covered else ''}; it was left unchanged",
+        hint=f"no profile describes it; there are: {', '.join(profile_names())}"
+        if best is None
+        else f"the profile of this kind of token: --profile {best.name}",
+    )

@@ -336,10 +336,15 @@ def locate_module(profile: DeviceProfile) -> Path:
     for path in profile.module_paths:
         if path.is_file():
             return path
+    if not profile.modules:
+        raise ModuleError(
+            f"profile {profile.name!r} knows no place of a PKCS#11 module",
+            hint="name it with --module, or token.module of the agent's configuration",
+        )
     raise ModuleError(
         f"the PKCS#11 module of {profile.title} is not installed",
         hint=f"install it (looked for {profile.module_paths[0]} and "
-        f"{len(profile.module_paths) - 1} other places), or name it with --module",
+        f"{len(profile.modules) - 1} other places), or name it with --module",
     )
 
 

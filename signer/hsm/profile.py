@@ -1,7 +1,8 @@
 """Device profiles: what a kind of token is called, where its module is, what it may do.
 
 A profile is data (hsm_profiles/*.yaml, also in the wheel), so a new device needs no code. One that
-holds a field we do not know, or a field twice, is refused.
+holds a field we do not know, or a field twice, is refused; so is one that contradicts itself, or
+that does not say for each fact how it is known.
 """
 
 from dataclasses import dataclass
@@ -9,18 +10,35 @@ from pathlib import Path
 from typing import Any, Self
 
 from signer.errors import ProfileError, SchemaError
+from signer.hsm.profile_facts import (
+    ANCHORS,
+    KEY_BACKUPS,
+    LOCKS,
+    LOGINS,
+    MAX_DATA_BYTES,
+    MAX_OBJECTS,
+    MAX_PIN_BYTES,
+    MAX_SESSIONS,
+    MAX_TRIES,
+    PRINTABLE,
+    PROVENANCES,
+    QUIRKS,
+    SEAL_METHODS,
+    TOUCHES,
+    Evidence,
+    Match,
+    ModulePlace,
+    take_choices,
+    take_limit,
+    take_strings,
+)
 from signer.strict import Fields
 
+VERSION = 2
 MAX_BYTES = 16 * 1024
 NAME_PATTERN = r"[a-z0-9][a-z0-9-]{0,31}"
-SEAL_METHODS = ("hpke-p256",)
-KEY_BACKUPS = ("possible", "impossible")
-ANCHORS = ("token", "host", "none")
-TOUCHES = ("none", "login", "use")
-VERIFIED = ("run here", "documented")
-MAX_PIN_BYTES = 255
+CEREMONY_SEAL = "hpke-p256"  # what a ceremony's shares travel under
 
-_PRINTABLE = r"[ -~]+"
 _HERE = Path(__file__).resolve().parent
 _FOLDERS = (_HERE / "profiles", _HERE.parent.parent / "hsm_profiles")  # wheel, source checkout
 
@@ -31,41 +49,87 @@ class DeviceProfile:
 
     name: str
     title: str
-    manufacturer: str  # CK_TOKEN_INFO.manufacturerID, trailing blanks removed
-    model: str  # CK_TOKEN_INFO.model, likewise
-    module_paths: tuple[Path, ...]  # absolute; the first that exists is taken
+    match: Match
+    modules: tuple[ModulePlace, ...]  # the first that exists is taken; maybe none is known
     environment: tuple[str, ...]  # variables that the module reads and a worker must inherit
     initialise: str  # the command that initialises a token
-    seal: str  # one of SEAL_METHODS
+    seal_methods: tuple[str, ...]  # of SEAL_METHODS, best first
+    allow_weak: bool  # `pin-protected` is among them, which seals nothing
     ceremony: bool  # it has the raw ECDH and the raw ECDSA that a ceremony needs
+    provenance: str  # one of PROVENANCES: whether the module can prove where a key was made
     key_backup: str  # one of KEY_BACKUPS: whether the vendor lets keys be cloned or wrapped out
     software: bool  # it protects nothing: for tests and rehearsals
     pin_min: int  # bytes
     pin_max: int  # bytes
+    pin_tries: int | None  # wrong PINs until it locks; None: it never does, or nobody says
+    pin_lock: str  # one of LOCKS: whether its flags tell of a lock before it is there
+    max_sessions: int | None  # None: no limit is known
+    login: str  # one of LOGINS: what one login counts for
+    data_objects: bool  # whether private data objects can be stored
+    max_data_bytes: int | None  # of one of them
+    max_objects: int | None
     journal_anchor: str  # one of ANCHORS: what remembers how far a journal had come
     touch: str  # one of TOUCHES: when a finger on the device is needed
-    verified: str  # one of VERIFIED
+    quirks: tuple[str, ...]  # of QUIRKS
+    evidence: tuple[Evidence, ...]  # one for each of FACTS, in that order
     notes: str
+
+    @property
+    def module_paths(self) -> tuple[Path, ...]:
+        """Where the module may be, absolute; the first that exists is taken."""
+        return tuple(place.path for place in self.modules)
+
+    @property
+    def seal(self) -> str:
+        """The best of its methods, one of SEAL_METHODS."""
+        return self.seal_methods[0]
+
+    @property
+    def proven(self) -> bool:
+        """Whether its tokens can prove that a key was made on them."""
+        return self.provenance == "strict"
+
+    @property
+    def verified(self) -> str:
+        """`run here` if every fact was; else `documented`."""
+        every = all(entry.verified == "run here" for entry in self.evidence)
+        return "run here" if every else "documented"
 
     def to_json(self) -> dict[str, Any]:
         """Return the profile as the object that its file holds."""
         return {
-            "version": 1,
+            "version": VERSION,
             "name": self.name,
             "title": self.title,
-            "match": {"manufacturer": self.manufacturer, "model": self.model},
-            "module_paths": [str(path) for path in self.module_paths],
+            "match": {"manufacturer": self.match.manufacturer, "model": self.match.model},
+            "modules": [{"path": str(place.path), "by": place.by} for place in self.modules],
             "environment": list(self.environment),
             "initialise": self.initialise,
-            "seal": self.seal,
+            "seal": list(self.seal_methods),
+            "allow_weak": self.allow_weak,
             "ceremony": self.ceremony,
+            "provenance": self.provenance,
             "key_backup": self.key_backup,
             "software": self.software,
-            "pin": {"min_length": self.pin_min, "max_length": self.pin_max},
-            "provenance": "strict",
+            "pin": {
+                "min_length": self.pin_min,
+                "max_length": self.pin_max,
+                "tries": self.pin_tries,
+                "lock": self.pin_lock,
+            },
+            "sessions": {"max": self.max_sessions, "login": self.login},
+            "objects": {
+                "data_objects": self.data_objects,
+                "max_data_bytes": self.max_data_bytes,
+                "max_objects": self.max_objects,
+            },
             "journal_anchor": self.journal_anchor,
             "touch": self.touch,
-            "verified": self.verified,
+            "quirks": list(self.quirks),
+            "evidence": {
+                entry.fact: {"verified": entry.verified, "source": entry.source}
+                for entry in self.evidence
+            },
             "notes": self.notes,
         }
 
@@ -89,38 +153,59 @@ class DeviceProfile:
         """Take a profile's object apart.
 
         Raises:
-            SchemaError: a field missing, unknown or out of range.
+            SchemaError: a field missing, unknown or out of range, or two that contradict.
         """
-        fields.constant("version", 1)
-        match, pin = fields.nested("match"), fields.nested("pin")
+        fields.constant("version", VERSION)
+        pin, sessions, objects = (fields.nested(name) for name in ("pin", "sessions", "objects"))
         profile = cls(
             name=fields.string("name", pattern=NAME_PATTERN, max_length=32),
-            title=fields.string("title", pattern=_PRINTABLE),
-            manufacturer=match.string("manufacturer", pattern=_PRINTABLE, max_length=32),
-            model=match.string("model", pattern=_PRINTABLE, max_length=16),
-            module_paths=tuple(
-                Path(path) for path in _strings(fields, "module_paths", r"/[ -~]+", low=1)
-            ),
-            environment=tuple(_strings(fields, "environment", r"[A-Z][A-Z0-9_]*", low=0)),
-            initialise=fields.string("initialise", pattern=_PRINTABLE, max_length=256),
-            seal=fields.choice("seal", SEAL_METHODS),
+            title=fields.string("title", pattern=PRINTABLE),
+            match=Match.take(fields.nested("match")),
+            modules=ModulePlace.take_all(fields),
+            environment=take_strings(fields, "environment", r"[A-Z][A-Z0-9_]*"),
+            initialise=fields.string("initialise", pattern=PRINTABLE, max_length=256),
+            seal_methods=take_choices(fields, "seal", SEAL_METHODS, low=1),
+            allow_weak=fields.boolean("allow_weak"),
             ceremony=fields.boolean("ceremony"),
+            provenance=fields.choice("provenance", PROVENANCES),
             key_backup=fields.choice("key_backup", KEY_BACKUPS),
             software=fields.boolean("software"),
             pin_min=pin.integer("min_length", low=1, high=MAX_PIN_BYTES),
             pin_max=pin.integer("max_length", low=1, high=MAX_PIN_BYTES),
+            pin_tries=take_limit(pin, "tries", high=MAX_TRIES),
+            pin_lock=pin.choice("lock", LOCKS),
+            max_sessions=take_limit(sessions, "max", high=MAX_SESSIONS),
+            login=sessions.choice("login", LOGINS),
+            data_objects=objects.boolean("data_objects"),
+            max_data_bytes=take_limit(objects, "max_data_bytes", high=MAX_DATA_BYTES),
+            max_objects=take_limit(objects, "max_objects", high=MAX_OBJECTS),
             journal_anchor=fields.choice("journal_anchor", ANCHORS),
             touch=fields.choice("touch", TOUCHES),
-            verified=fields.choice("verified", VERIFIED),
+            quirks=take_choices(fields, "quirks", QUIRKS),
+            evidence=Evidence.take_all(fields),
             notes=fields.string("notes", pattern=r"[ -~\n]*", max_length=4096),
         )
-        # No looser rule exists: a token that cannot prove where its keys come from is not used.
-        fields.constant("provenance", "strict")
-        for part in (match, pin, fields):
+        for part in (pin, sessions, objects, fields):
             part.done()
-        if profile.pin_min > profile.pin_max:
-            pin.fail("max_length", f"must be at least min_length, {profile.pin_min}")
+        profile._require_consistent(fields)
         return profile
+
+    def _require_consistent(self, fields: Fields) -> None:
+        """Refuse two fields that cannot both be true."""
+        if self.pin_min > self.pin_max:
+            fields.fail("pin", f"has a 'max_length' below its 'min_length', {self.pin_min}")
+        if self.pin_lock == "never" and self.pin_tries is not None:
+            fields.fail("pin", "has 'tries' although its 'lock' is never")
+        if ("pin-protected" in self.seal_methods) != self.allow_weak:
+            fields.fail("allow_weak", "must be true exactly where 'seal' has pin-protected")
+        if self.ceremony and CEREMONY_SEAL not in self.seal_methods:
+            fields.fail("ceremony", f"cannot be true without {CEREMONY_SEAL} in 'seal'")
+        if self.ceremony and not self.proven:
+            fields.fail("ceremony", "cannot be true where 'provenance' is unproven")
+        if self.journal_anchor == "token" and not self.data_objects:
+            fields.fail("journal_anchor", "cannot be token where 'data_objects' is false")
+        if self.max_data_bytes is not None and not self.data_objects:
+            fields.fail("objects", "has 'max_data_bytes' although 'data_objects' is false")
 
 
 def load_profile(name: str) -> DeviceProfile:
@@ -177,18 +262,3 @@ def _read(path: Path) -> DeviceProfile:
         reason = (error.strerror or type(error).__name__).lower()
         raise ProfileError(f"device profile {str(path)!r}: {reason}") from None
     return DeviceProfile.parse(raw, path.name)
-
-
-def _strings(fields: Fields, name: str, pattern: str, *, low: int) -> list[str]:
-    """Take a list of up to 16 different strings that match `pattern`."""
-    entries = fields.array(name, low=low, high=16)
-    numbered = Fields(
-        {str(number): entry for number, entry in enumerate(entries, 1)}, f"{fields.what}: {name}"
-    )
-    values = [
-        numbered.string(str(number), pattern=pattern, max_length=256)
-        for number in range(1, len(entries) + 1)
-    ]
-    if len(set(values)) != len(values):
-        fields.fail(name, "has an entry twice")
-    return values

@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EPOCH = "1790000000"
 IN_WHEEL = [
     "signer/hsm/profiles/softhsm2.yaml",
+    "signer/hsm/profiles/profile.schema.json",
     "signer/hsm/rules/70-signer-hsm.rules",
     "signer/agent/openapi.yaml",
     "signer/cli/completion.py",

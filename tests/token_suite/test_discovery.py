@@ -90,7 +90,8 @@ def test_unknown_token(softhsm: Any, softhsm_module: Any, field: str) -> None:
 
     before = content()
     token = find_token(softhsm_module, TokenSelector("desk"))
-    other = dataclasses.replace(softhsm.profile, name="other", **{field: "Other"})
+    match = dataclasses.replace(softhsm.profile.match, **{field: "Other"})
+    other = dataclasses.replace(softhsm.profile, name="other", match=match)
     with pytest.raises(UnknownTokenError) as caught:
         require_profile(token, other)
     line = caught.value.line()

@@ -13,6 +13,7 @@ from pkcs11 import _pkcs11
 from signer.errors import ModuleError
 from signer.hsm.discovery import list_tokens
 from signer.hsm.module import load_module, locate_module
+from signer.hsm.profile_facts import ModulePlace
 
 pytestmark = pytest.mark.softhsm
 
@@ -119,13 +120,15 @@ def test_p11_kit_client() -> None:
 
 
 def test_locate(softhsm: Any) -> None:
-    profile = dataclasses.replace(
-        softhsm.profile, module_paths=(softhsm.folder / "absent.so", softhsm.module)
-    )
+    absent = ModulePlace(softhsm.folder / "absent.so", "nobody")
+    there = ModulePlace(softhsm.module, "us")
+    profile = dataclasses.replace(softhsm.profile, modules=(absent, there))
     assert locate_module(profile) == softhsm.module
-    nowhere = dataclasses.replace(profile, module_paths=(softhsm.folder / "absent.so",))
     with pytest.raises(ModuleError, match="not installed"):
-        locate_module(nowhere)
+        locate_module(dataclasses.replace(profile, modules=(absent,)))
+    with pytest.raises(ModuleError, match="knows no place") as caught:
+        locate_module(dataclasses.replace(profile, modules=()))
+    assert "--module" in caught.value.hint
 
 
 THREADS = """

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Self
 
 from signer.custody.jobs.journal import PATH_PATTERN, serials_json, take_serials
 from signer.custody.jobs.token_job import TokenJob, take_head, take_object, take_text
-from signer.hsm.profile import ANCHORS
+from signer.hsm.profile_facts import ANCHORS
 from signer.messages.group_id import MAX_EPOCH, ROLES
 from signer.messages.networks import Network
 from signer.p256 import POINT_BYTES
@@ -77,7 +77,7 @@ class SignBatch(TokenJob):
     request: str
     skip: frozenset[int]  # positions in the request that are not to be signed
     journal: str  # absolute; its last record is this request's INTENT
-    anchor: str = "none"  # one of signer.hsm.profile.ANCHORS
+    anchor: str = "none"  # one of signer.hsm.profile_facts.ANCHORS
     anchored_serials: frozenset[bytes] = frozenset()  # SHA-256 of serials known to have an anchor
     threads: int = 1
 

@@ -23,6 +23,7 @@ from signer.custody.jobs.sources import TokenChoice
 from signer.custody.orders import TokenRow
 from signer.errors import WorkerError
 from signer.hsm.profile import load_profile
+from signer.hsm.profile_facts import ModulePlace
 
 NOW = 1_800_000_000.0
 NO_SWAP = "Filename\tType\tSize\tUsed\tPriority\n"
@@ -332,7 +333,9 @@ def test_a_module_that_others_can_change_is_not_loaded(tmp_path: Path) -> None:
 def test_a_profile_without_a_module_here_is_bad() -> None:
     import dataclasses
 
-    profile = dataclasses.replace(load_profile("softhsm2"), module_paths=(Path("/nowhere.so"),))
+    profile = dataclasses.replace(
+        load_profile("softhsm2"), modules=(ModulePlace(Path("/nowhere.so"), "us"),)
+    )
     (found,) = token_findings(choice(profile=profile))
     assert short(found) == ("D_MODULE", "bad")
 

@@ -4,32 +4,72 @@ import pytest
 
 from signer.errors import ProfileError
 from signer.hsm.profile import DeviceProfile, load_profile, profile_names, require_ceremony
+from signer.hsm.profile_facts import Match
 from signer.strict import Fields
 
+SEAL = b"seal: [hpke-p256, aes-256-gcm, rsa-oaep-sha1]"
 SOFTHSM = (Path(__file__).parents[3] / "hsm_profiles" / "softhsm2.yaml").read_bytes()
 
 
-def test_every_packaged_profile_is_valid_and_in_the_table() -> None:
-    table = (Path(__file__).parents[3] / "hsm_profiles" / "README.md").read_text()
+def test_every_packaged_profile_is_valid() -> None:
     assert "softhsm2" in profile_names()
     for name in profile_names():
         assert load_profile(name).name == name
-        assert f"| `{name}` |" in table
+
+
+@pytest.mark.parametrize(
+    ("match", "manufacturer", "model", "covered"),
+    [
+        (Match("Maker", "One"), "Maker", "One", True),
+        (Match("Maker", "One"), "Maker", "One X", False),
+        (Match("Maker", "One*"), "Maker", "One X", True),
+        (Match("Maker", "One*"), "Maker", "One", True),
+        (Match("Maker", "One*"), "Maker", "On", False),
+        (Match("*", "One"), "", "One", True),
+        (Match("*", "*"), "", "", True),
+        (Match("Maker", "One"), "maker", "One", False),
+    ],
+)
+def test_what_a_match_covers(match: Match, manufacturer: str, model: str, covered: bool) -> None:
+    assert match.covers(manufacturer, model) is covered
+
+
+def test_a_whole_name_is_more_precise_than_a_beginning() -> None:
+    ordered = [
+        Match("*", "*"),
+        Match("*", "PKCS*"),
+        Match("Maker*", "PKCS*"),
+        Match("*", "X"),
+        Match("*", "PKCS#15"),
+        Match("Maker", "PKCS*"),
+        Match("A", "B"),
+    ]
+    assert sorted(ordered, key=lambda match: match.precision) == ordered
+    assert [match.names_a_device for match in ordered] == [False] * 3 + [True] * 4
 
 
 def test_softhsm() -> None:
     profile = load_profile("softhsm2")
-    assert (profile.manufacturer, profile.model) == ("SoftHSM project", "SoftHSM v2")
+    assert profile.match == Match("SoftHSM project", "SoftHSM v2")
     assert Path("/usr/lib/softhsm/libsofthsm2.so") in profile.module_paths
     assert profile.environment == ("SOFTHSM2_CONF",)
     assert (profile.pin_min, profile.pin_max) == (4, 255)
-    assert (profile.seal, profile.verified) == ("hpke-p256", "run here")
+    assert (profile.pin_tries, profile.pin_lock) == (None, "never")
+    assert (profile.seal, profile.seal_methods[0]) == ("hpke-p256", "hpke-p256")
+    assert (profile.verified, profile.proven) == ("run here", True)
     assert (profile.ceremony, profile.key_backup, profile.software) == (True, "possible", True)
 
 
-def test_a_profile_comes_out_as_it_went_in() -> None:
-    profile = load_profile("softhsm2")
+@pytest.mark.parametrize("name", profile_names())
+def test_a_profile_comes_out_as_it_went_in(name: str) -> None:
+    profile = load_profile(name)
     assert DeviceProfile.take(Fields(profile.to_json(), "profile")) == profile
+
+
+def test_a_profile_is_run_here_only_if_each_of_its_facts_is() -> None:
+    assert load_profile("softhsm2").verified == "run here"
+    run, said = b"match: {verified: run here", b"match: {verified: documented"
+    assert DeviceProfile.parse(change(run, said), "x.yaml").verified == "documented"
 
 
 def test_a_kind_of_token_that_is_fit_for_ceremonies() -> None:
@@ -69,9 +109,12 @@ def test_unknown_profile(name: str, words: str) -> None:
     assert words in caught.value.line()
 
 
-def change(old: bytes, new: bytes) -> bytes:
-    assert SOFTHSM.count(old) == 1
-    return SOFTHSM.replace(old, new)
+def change(old: bytes, new: bytes, *more: tuple[bytes, bytes]) -> bytes:
+    raw = SOFTHSM
+    for before, after in ((old, new), *more):
+        assert raw.count(before) == 1
+        raw = raw.replace(before, after)
+    return raw
 
 
 @pytest.mark.parametrize(
@@ -113,13 +156,13 @@ def change(old: bytes, new: bytes) -> bytes:
             marks=pytest.mark.case("X160", "profile: PIN longer than PKCS#11 tools take"),
         ),
         pytest.param(
-            change(b"version: 1", b"version: 2"),
+            change(b"version: 2", b"version: 1"),
             "'version'",
-            marks=pytest.mark.case("P13", "profile: unknown format version"),
+            marks=pytest.mark.case("P13", "profile: the format version before"),
         ),
         pytest.param(
-            change(b"  - /usr/lib/pkcs11/libsofthsm2.so ", b"  - libsofthsm2.so "),
-            "module_paths",
+            change(b"path: /usr/lib/pkcs11/libsofthsm2.so", b"path: libsofthsm2.so"),
+            "modules 6: field 'path'",
             marks=pytest.mark.case("X161", "profile: module path that is not absolute"),
         ),
         pytest.param(
@@ -133,7 +176,7 @@ def change(old: bytes, new: bytes) -> bytes:
             marks=pytest.mark.case("X161", "profile: variable with a value"),
         ),
         pytest.param(
-            change(b"seal: hpke-p256", b"seal: rot13"),
+            change(SEAL, b"seal: [rot13]"),
             "'seal'",
             marks=pytest.mark.case("X162", "profile: unknown seal method"),
         ),
@@ -163,9 +206,138 @@ def change(old: bytes, new: bytes) -> bytes:
             marks=pytest.mark.case("X162", "profile: looser provenance"),
         ),
         pytest.param(
-            change(b"verified: run here", b"verified: certified"),
-            "'verified'",
+            change(b"match: {verified: run here", b"match: {verified: certified"),
+            "evidence: match: field 'verified'",
             marks=pytest.mark.case("X162", "profile: a claim that has no meaning"),
+        ),
+        pytest.param(
+            change(SEAL, b"seal: hpke-p256"),
+            "'seal' must be a list",
+            marks=pytest.mark.case("X860", "profile: one seal method, not in a list"),
+        ),
+        pytest.param(
+            change(SEAL, b"seal: []"),
+            "'seal' must be a list of 1 to 5",
+            marks=pytest.mark.case("X860", "profile: no seal method at all"),
+        ),
+        pytest.param(
+            change(SEAL, b"seal: [hpke-p256, hpke-p256]"),
+            "'seal' has an entry twice",
+            marks=pytest.mark.case("X860", "profile: seal method twice"),
+        ),
+        pytest.param(
+            change(SEAL, b"seal: [hpke-p256, [rsa-oaep-sha256]]"),
+            "'seal' has an entry that is none of",
+            marks=pytest.mark.case("X860", "profile: a list for a seal method"),
+        ),
+        pytest.param(
+            change(SEAL, b"seal: [hpke-p256, pin-protected]"),
+            "'allow_weak' must be true",
+            marks=pytest.mark.case("X861", "profile: a PIN for a seal, and nobody allowed it"),
+        ),
+        pytest.param(
+            change(b"allow_weak: false", b"allow_weak: true"),
+            "'allow_weak' must be true exactly where",
+            marks=pytest.mark.case("X861", "profile: weakness allowed where there is none"),
+        ),
+        pytest.param(
+            change(SEAL, b"seal: [rsa-oaep-sha256]"),
+            "'ceremony' cannot be true without hpke-p256",
+            marks=pytest.mark.case("X862", "profile: ceremonies without hpke-p256"),
+        ),
+        pytest.param(
+            change(b"provenance: strict", b"provenance: unproven"),
+            "'ceremony' cannot be true where 'provenance' is unproven",
+            marks=pytest.mark.case("X862", "profile: ceremonies with keys of unknown origin"),
+        ),
+        pytest.param(
+            change(b"data_objects: true", b"data_objects: false"),
+            "'journal_anchor' cannot be token",
+            marks=pytest.mark.case("X863", "profile: anchor on a token that stores no objects"),
+        ),
+        pytest.param(
+            change(
+                b"data_objects: true, max_data_bytes: null",
+                b"data_objects: false, max_data_bytes: 9",
+                (b"journal_anchor: token", b"journal_anchor: host"),
+            ),
+            "'max_data_bytes' although",
+            marks=pytest.mark.case("X863", "profile: size of data objects that cannot be stored"),
+        ),
+        pytest.param(
+            change(b"tries: null", b"tries: 3"),
+            "'tries' although its 'lock' is never",
+            marks=pytest.mark.case("X864", "profile: tries of a token that never locks"),
+        ),
+        pytest.param(
+            change(b"tries: null", b"tries: 0"),
+            "'tries' must be an integer from 1",
+            marks=pytest.mark.case("X864", "profile: a token that takes no PIN at all"),
+        ),
+        pytest.param(
+            change(b"tries: null", b"tries: true"),
+            "'tries'",
+            marks=pytest.mark.case("F8", "profile: boolean for a count of tries"),
+        ),
+        pytest.param(
+            change(b"lock: never", b"lock: loudly"),
+            "'lock' must be one of flags, silent, never",
+            marks=pytest.mark.case("X864", "profile: unknown way to lock"),
+        ),
+        pytest.param(
+            change(b"login: process", b"login: machine"),
+            "'login'",
+            marks=pytest.mark.case("X864", "profile: unknown scope of a login"),
+        ),
+        pytest.param(
+            change(b"model: SoftHSM v2", b"model: Soft*HSM"),
+            "match: field 'model'",
+            marks=pytest.mark.case("X865", "profile: star in the middle of a name"),
+        ),
+        pytest.param(
+            change(b"model: SoftHSM v2", b"model: 17 letters, a lot"),
+            "match: field 'model'",
+            marks=pytest.mark.case("X865", "profile: longer name than a token can have"),
+        ),
+        pytest.param(
+            change(b"model: SoftHSM v2", b"model: ''"),
+            "match: field 'model'",
+            marks=pytest.mark.case("X865", "profile: empty name"),
+        ),
+        pytest.param(
+            change(b"/usr/lib/pkcs11/", b"/usr/lib/softhsm/"),
+            "'modules' has a path twice",
+            marks=pytest.mark.case("X866", "profile: one path by two vendors"),
+        ),
+        pytest.param(
+            change(b", by: Arch}", b", on: Arch}"),
+            "plain string",
+            marks=pytest.mark.case("X866", "profile: `on`, which YAML reads as true"),
+        ),
+        pytest.param(
+            change(b"quirks: [oaep-sha1-only]", b"quirks: [slow]"),
+            "'quirks' has an entry that is none of",
+            marks=pytest.mark.case("X867", "profile: unknown quirk"),
+        ),
+        pytest.param(
+            change(b"  touch: {verified: run here, source: software}\n", b""),
+            "evidence: field 'touch' is missing",
+            marks=pytest.mark.case("X868", "profile: a fact without evidence"),
+        ),
+        pytest.param(
+            change(b"evidence:\n", b"evidence:\n  notes: {verified: documented, source: x}\n"),
+            "evidence: unknown field 'notes'",
+            marks=pytest.mark.case("X868", "profile: evidence of what is no fact"),
+        ),
+        pytest.param(
+            change(b"source: software}", b"source: ''}"),
+            "evidence: touch: field 'source'",
+            marks=pytest.mark.case("X868", "profile: evidence without a source"),
+        ),
+        pytest.param(
+            change(b"source: software}", b"source: 'unverified: nobody says'}"),
+            "'verified' cannot be 'run here'",
+            marks=pytest.mark.case("X868", "profile: run here, and unverified"),
         ),
     ],
 )
@@ -179,9 +351,9 @@ def test_refuses(raw: bytes, words: str) -> None:
 @pytest.mark.parametrize(
     "field",
     [
-        *("version", "name", "title", "match", "module_paths", "environment", "initialise"),
-        *("seal", "pin", "provenance", "verified", "notes"),
-        *("ceremony", "key_backup", "software"),
+        *("version", "name", "title", "match", "modules", "environment", "initialise"),
+        *("seal", "allow_weak", "ceremony", "provenance", "key_backup", "software"),
+        *("pin", "sessions", "objects", "journal_anchor", "touch", "quirks", "evidence", "notes"),
     ],
 )
 def test_every_field_is_required(field: str) -> None:
