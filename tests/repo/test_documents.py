@@ -40,6 +40,20 @@ def test_the_architecture_page_names_every_room_and_no_other() -> None:
     assert named == there
 
 
+def test_the_glossary_has_each_word_once_and_every_command() -> None:
+    page = (ROOT / "docs/glossary.md").read_text()
+    words = re.findall(r"^\| (.+?) \|", page, re.MULTILINE)
+    each = [part.strip("` ") for word in words for part in word.split(",")]
+    each = [word for word in each if word not in ("word", "name") and set(word) != {"-"}]
+    assert {word for word in each if each.count(word) > 1} == set()
+    said = set(re.findall(r"[a-z]+", page.lower()))
+    assert {word for name in COMMANDS for word in name.split()[1:]} - said == set()
+    code = "\n".join(path.read_text() for path in (ROOT / "signer").rglob("*.py"))
+    named = re.findall(r"^\| `([A-Za-z]+)` \|", page, re.MULTILINE)
+    assert len(named) >= 12
+    assert [name for name in named if not re.search(rf"^class {name}\b", code, re.MULTILINE)] == []
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_explains_itself(name: str) -> None:
     command = COMMANDS[name]
