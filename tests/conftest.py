@@ -66,7 +66,7 @@ def pool(provisioned: Pool, tmp_path: Path) -> Iterator[Pool]:
 def copy_of(pool: Pool, folder: Path) -> Pool:
     """Copy a pool's files and tokens; SoftHSM's configuration names its folder."""
     shutil.copytree(pool.folder, folder)
-    copied = Pool(folder)
+    copied = type(pool)(folder)
     for holder in pool.holders:
         place = folder / holder.folder.name
         token = SoftHSM(place / "token", holder.token.label)

@@ -32,10 +32,23 @@ def gathered(folder: Path) -> Ceremony:
 @contextmanager
 def copied(ceremony: Ceremony, folder: Path) -> Iterator[Ceremony]:
     """Yield a copy that the test may do anything to."""
+    before = ceremony.pool.folder
+
+    def moved(path: Path) -> Path:
+        return folder / path.relative_to(before)
+
     with copy_of(ceremony.pool, folder) as pool:
-        cards = {index: folder / path.relative_to(ceremony.pool.folder)
-                 for index, path in ceremony.cards.items()}  # fmt: skip
-        yield Ceremony(pool, folder / ceremony.folder.name, pool.holders, cards)
+        yield Ceremony(
+            pool,
+            moved(ceremony.folder),
+            [pool.holders[holder.index - 1] for holder in ceremony.people],
+            {index: moved(path) for index, path in ceremony.cards.items()},
+            {
+                index: [moved(part) if isinstance(part, Path) else part for part in options]
+                for index, options in ceremony.options.items()
+            },
+            {index: moved(path) for index, path in ceremony.groups.items()},
+        )
 
 
 def cheats(ceremony: Ceremony, cheat: str, holder: int = CHEATER, victim: int = 2) -> list[str]:
@@ -43,7 +56,8 @@ def cheats(ceremony: Ceremony, cheat: str, holder: int = CHEATER, victim: int = 
     who = ceremony.pool.holders[holder - 1]
     done = subprocess.run(
         [sys.executable, "-m", "tests.hostile.holder", cheat, "--folder", str(ceremony.folder),
-         "--card", str(ceremony.card_of(who)), "--victim", str(victim), *who.token_options],
+         "--card", str(ceremony.card_of(who)), "--victim", str(victim), *who.token_options,
+         *map(str, ceremony.options.get(holder, ()))],
         env=who.token.environment, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -55,7 +69,7 @@ def told(ceremony: Ceremony, holder: int, *more: str | Path) -> tuple[int, dict[
     who = ceremony.pool.holders[holder - 1]
     done = ceremony.pool.run(
         "ceremony", "next", ceremony.folder, "--state", ceremony.state(who), *who.token_options,
-        *more, "--json", holder=who, expect=None,
+        *ceremony.options.get(holder, ()), *more, "--json", holder=who, expect=None,
     )  # fmt: skip
     assert "Traceback" not in done.stderr, done.stderr
     value = json.loads(done.stdout) if done.stdout.strip() else {}
