@@ -106,7 +106,8 @@ class Acknowledgement:
         message = share_proof_message(body.certificate)
         if not verify(outcome.public_shares[index], message, proof, SHARE_PROOF_DST):
             raise CeremonyError(
-                f"{what}: it does not prove that member {index} can sign with his share",
+                f"{what}: it does not prove that {outcome.setting.name_of_member(index)} can sign "
+                "with his share",
                 hint="he acknowledges anew: `signer ceremony next`",
                 code="E_SHARE_PROOF",
             )

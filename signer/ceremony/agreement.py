@@ -92,8 +92,10 @@ def require_agreement(said: Agreement, outcome: Outcome, what: str) -> None:
         CeremonyError: E_TRANSCRIPT: somebody shows different deals to different people.
     """
     if said.transcript != outcome.transcript:
+        setting = outcome.setting
+        name = setting.name_of if said.role == DEALER else setting.name_of_member
         raise CeremonyError(
-            f"{what}: {said.role} {said.index} has seen other deals than these",
+            f"{what}: {name(said.index)} has seen other deals than these",
             hint="compare the deal files: a dealer has signed two, or somebody keeps one back; "
             "this ceremony cannot succeed",
             code="E_TRANSCRIPT",

@@ -69,6 +69,16 @@ class Problem(NamedTuple):
     code: str
     message: str
 
+    @property
+    def words(self) -> str:
+        """What is wrong, without the file's name."""
+        return self.message.removeprefix(f"{self.file}: ")
+
+    @property
+    def line(self) -> str:
+        """The problem as people are told of it."""
+        return f"not used: {self.file}: {self.code}: {self.words}"
+
 
 @dataclass
 class Board:
@@ -157,8 +167,8 @@ class Board:
             deal = self.checked[dealer]
             if complaint.code not in HIDDEN:
                 found.append(Verdict(dealer, complaint.index, False,
-                    f"member {complaint.index} complains of what nobody else sees: "
-                    f"{complaint.code}"))  # fmt: skip
+                    f"{self.setting.name_of_member(complaint.index)} complains of what nobody else "
+                    f"sees: {complaint.code}"))  # fmt: skip
                 continue
             if complaint.index not in deal.ciphertexts:
                 continue  # of a slim deal the reader has no ciphertext but his own
@@ -306,8 +316,9 @@ def _complaint(board: Board, name: str, raw: bytes, _r: str, member: int, dealer
     if dealer not in board.checked and dealer not in board.faults:
         raise CeremonyError(f"{name}: it is ahead of the deal it complains of", code="E_EARLY")
     if (MEMBER, member) in board.agreements:
+        who = board.setting.name_of_member(member)
         raise CeremonyError(
-            f"{name}: member {member} has agreed to all deals, and complains of one",
+            f"{name}: {who} has agreed to all deals, and complains of one",
             code="E_COMPLAINT",
         )
     if board.complaints.setdefault((member, dealer), said) is said:

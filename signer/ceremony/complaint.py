@@ -26,6 +26,7 @@ from signer.threshold.params import MAX_HOLDERS, ShareIndex
 COMPLAINT = "signer-complaint"
 OPENING = "signer-opening"
 COMPLAINT_TYPE, OPENING_TYPE = payload_type_of(COMPLAINT), payload_type_of(OPENING)
+FALSE_COMPLAINT = "E_COMPLAINT"
 HIDDEN = ("E_DEAL_DECRYPT", "E_DEAL_SHARE")  # what only the member can see
 CODES = (
     *HIDDEN, "E_DEAL_SCHEMA", "E_DEAL_LENGTH", "E_DEAL_POINT", "E_DEAL_CONSTANT", "E_DEAL_PROOF",
@@ -113,7 +114,13 @@ class Verdict(NamedTuple):
     member: int | None  # who complained
     dealer_is_guilty: bool
     reason: str
-    code: str = "E_COMPLAINT"  # E_DEAL_… or E_OPENING… where the dealer is guilty
+    code: str = FALSE_COMPLAINT  # another where the dealer is guilty, or nobody can say who is
+
+    @property
+    def line(self) -> str:
+        """The verdict as it stands in the minutes."""
+        word = "not guilty" if self.code == FALSE_COMPLAINT else "undecided"
+        return f"{'GUILTY' if self.dealer_is_guilty else word}: {self.reason} ({self.code})"
 
 
 def open_complaint(
@@ -161,21 +168,22 @@ def judge(
         late: whether the ceremony is over, so that no answer is one.
     """
     name, member = setting.name_of(deal.dealer), complaint.index
+    who = setting.name_of_member(member)
     if complaint.deal != deal.digest:
         return Verdict(
             deal.dealer, member, False,
-            f"member {member} complains of another deal than the one that is here",
+            f"{who} complains of another deal than the one that is here",
         )  # fmt: skip
     if not setting.opens:
         reason = (
-            f"member {member} says that what {name} sealed to him is wrong; nothing is opened, "
+            f"{who} says that what {name} sealed to him is wrong; nothing is opened, "
             "since the dealer's secret lives on: one of the two is at fault, or his token"
         )
         return Verdict(deal.dealer, member, False, reason, complaint.code)
     if opening is None:
         reason = (
-            f"{name} did not answer the complaint of member {member} in time; whether he saw it in "
-            "time no file can say"
+            f"{name} did not answer the complaint of {who} in time; whether he saw it in time no "
+            "file can say"
         )
         return Verdict(deal.dealer, member, False, reason, "E_OPENING_ABSENT") if late else None
     index = ShareIndex(member)
@@ -189,7 +197,7 @@ def judge(
         if error.code == "E_OPENING":
             reason = f"{name} showed a key that is not the one of the ciphertext"
             return Verdict(deal.dealer, member, True, reason, error.code)
-        reason = f"what {name} sealed to member {member} does not open"
+        reason = f"what {name} sealed to {who} does not open"
         return Verdict(deal.dealer, member, True, reason, "E_DEAL_DECRYPT")
     with plain:
         try:
@@ -198,6 +206,6 @@ def judge(
             return Verdict(deal.dealer, member, True, error.message, error.code)
     return Verdict(
         deal.dealer, member, False,
-        f"the share that {name} sealed to member {member} opens and fits: the complaint is false, "
-        "or his token is broken",
+        f"the share that {name} sealed to {who} opens and fits: the complaint is false, or his "
+        "token is broken",
     )  # fmt: skip

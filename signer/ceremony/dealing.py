@@ -144,7 +144,7 @@ def _open_part(
         plain = open_in_transit(point, sealed, info, deal.associated_data, ecdh)
     except SealError:
         raise DealError(
-            f"{name} sealed member {member} what does not open",
+            f"{name} sealed {setting.name_of_member(member)} what does not open",
             dealer=deal.dealer,
             code="E_DEAL_DECRYPT",
         ) from None
@@ -169,8 +169,8 @@ def part_of(
             raise
     except (EncodingError, ShareMismatchError):
         raise DealError(
-            f"{setting.name_of(deal.dealer)} gave member {member} a share that is not on his "
-            "polynomial",
+            f"{setting.name_of(deal.dealer)} gave {setting.name_of_member(member)} a share that is "
+            "not on his polynomial",
             dealer=deal.dealer,
             code="E_DEAL_SHARE",
         ) from None

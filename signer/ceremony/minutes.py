@@ -71,7 +71,9 @@ def _result(board: Board, group: GroupFile | None) -> Iterator[str]:
     if board.aborted or outcome is None:
         yield "No certificate came of it."
         for verdict in board.verdicts:
-            yield f"{'GUILTY' if verdict.dealer_is_guilty else 'not guilty'}: {verdict.reason}"
+            yield verdict.line
+        if board.stop is not None:
+            yield f"because: {board.stop.message} ({board.stop.code})"
         return
     yield f"transcript   {outcome.transcript.hex()}"
     yield f"public key   0x{bytes(outcome.vector.group_public_key).hex()}"

@@ -99,9 +99,9 @@ class RepairBoard:
 def repair_abort_words(board: RepairBoard) -> str:
     """Return why the repair is over, and whose fault it is."""
     verdicts = sorted(board.verdicts, key=lambda verdict: not verdict.dealer_is_guilty)
-    reasons = [verdict.reason for verdict in verdicts]
+    reasons = [f"{verdict.reason} ({verdict.code})" for verdict in verdicts]
     if board.stop is not None:
-        reasons.append(board.stop.message)
+        reasons.append(f"{board.stop.message} ({board.stop.code})")
     judged = {(verdict.member, verdict.dealer) for verdict in verdicts}
     reasons += [
         f"{board.setting.name_of(index)} complains of {board.setting.name_of(helper)} "

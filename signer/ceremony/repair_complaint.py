@@ -153,8 +153,9 @@ def judge(
     if index == setting.roster.lost:
         return Verdict(
             helper, index, False,
-            f"{who} complains of the sum that {name} sealed to him ({complaint.code}), which "
-            "nobody else may see: repair again, with another helper or another token",
+            f"{who} complains of the sum that {name} sealed to him, which nobody else may see: "
+            "repair again, with another helper or another token",
+            complaint.code,
         )  # fmt: skip
     if helper not in deltas:
         return None
@@ -175,14 +176,14 @@ def judge(
     except SealError as error:
         if error.code == "E_OPENING":
             reason = f"{name} showed a key that is not the one of the ciphertext"
-        else:
-            reason = f"what {name} sealed to {who} does not open"
-        return Verdict(helper, index, True, reason)
+            return Verdict(helper, index, True, reason, error.code)
+        reason = f"what {name} sealed to {who} does not open"
+        return Verdict(helper, index, True, reason, E_DECRYPT)
     with plain:
         try:
             delta_of(setting, delta, index, plain).wipe()
         except DealError as error:
-            return Verdict(helper, index, True, error.message)
+            return Verdict(helper, index, True, error.message, error.code)
     return Verdict(
         helper, index, False,
         f"what {name} sealed to {who} opens and fits: the complaint is false, or his token is "

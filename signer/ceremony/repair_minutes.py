@@ -54,9 +54,9 @@ def repair_minutes(board: RepairBoard) -> str:
     lines.append("")
     if board.aborted:
         lines.append("The share was not repaired.")
-        for verdict in board.verdicts:
-            guilty = "GUILTY" if verdict.dealer_is_guilty else "not guilty"
-            lines.append(f"{guilty}: {verdict.reason}")
+        lines += [verdict.line for verdict in board.verdicts]
+        if board.stop is not None:
+            lines.append(f"because: {board.stop.message} ({board.stop.code})")
         return "\n".join(lines)
     if board.transcript is not None:
         lines.append(f"transcript   {board.transcript.hex()}")
@@ -67,7 +67,7 @@ def repair_minutes(board: RepairBoard) -> str:
         lines.append(f"group file   {board.repaired.digest.hex()}   with the new card")
         lines.append("The returning holder has opened his share and signed with it.")
         lines.append("After that every helper has signed the new card.")
-    lines += [f"not used: {problem.file}: {problem.message}" for problem in board.problems]
+    lines += [problem.line for problem in board.problems]
     return "\n".join(lines)
 
 

@@ -187,8 +187,8 @@ def delta_of(
         DealError: E_REPAIR_DELTA.
     """
     commitment = delta.commitments[setting.position_of(recipient)]
-    name = setting.name_of(delta.helper)
-    why = f"{name} sent helper {recipient} another delta than he committed to"
+    name, to = setting.name_of(delta.helper), setting.name_of(recipient)
+    why = f"{name} sent {to} another delta than he committed to"
     return scalar_of(plain, commitment, int(delta.helper), why, E_DELTA)
 
 

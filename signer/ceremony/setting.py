@@ -98,6 +98,10 @@ class Setting:
         name = self.card_of_dealer(dealer).body.name
         return f"the dealer ({name})" if dealer == SPLIT_DEALER else f"dealer {dealer} ({name})"
 
+    def name_of_member(self, index: int) -> str:
+        """Return what people call the member who gets share `index`."""
+        return f"member {index} ({self.roster.members[index - 1].body.name})"
+
     @property
     def needs_proof(self) -> bool:
         """Whether a dealer must prove that he knows his constant term."""

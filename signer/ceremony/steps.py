@@ -138,8 +138,8 @@ def abort_words(board: Board) -> str:
         reasons.append(f"{board.stop.message} ({board.stop.code})")
     if not reasons:
         reasons = [
-            f"member {member} complains of {board.setting.name_of(dealer)} ({complaint.code}); "
-            "his answer is waited for"
+            f"{board.setting.name_of_member(member)} complains of {board.setting.name_of(dealer)} "
+            f"({complaint.code}); his answer is waited for"
             for (member, dealer), complaint in sorted(board.complaints.items())
         ]
     return "this ceremony is over: " + "; ".join(reasons)
@@ -149,7 +149,7 @@ def name_of(board: Board, role: str, index: int) -> str:
     """Return what people call a participant."""
     if role == DEALER:
         return board.setting.name_of(index)
-    return f"member {index} ({board.setting.roster.members[index - 1].body.name})"
+    return board.setting.name_of_member(index)
 
 
 def _wait(board: Board, what: str, names: tuple[str, ...]) -> Step:
@@ -169,10 +169,11 @@ def _answer(board: Board, me: Me) -> Step | None:
         if dealer != me.dealer or (dealer, member) in board.openings:
             continue
         if complaint.code in HIDDEN and complaint.deal == board.checked[dealer].digest:
+            who = board.setting.name_of_member(member)
             return Step(
                 ANSWER,
-                f"member {member} says that what you sealed to him is wrong: show the key of that "
-                "one ciphertext. The ceremony is over either way",
+                f"{who} says that what you sealed to him is wrong: show the key of that one "
+                "ciphertext. The ceremony is over either way",
                 recipient=member,
             )
     return None

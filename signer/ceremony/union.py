@@ -22,17 +22,37 @@ def open_bindings(signed: SignedFile, setting: Setting, dealer: int) -> Bindings
     """Return what a reshare's dealer says that his journal binds.
 
     Raises:
-        CeremonyError: E_BINDINGS: not his, of a journal that has not come to the old shares' epoch,
-            or made before this ceremony.
+        CeremonyError: E_BINDINGS: not his, or as `read_bindings`.
         SchemaError: not this format.
     """
-    what = f"the bindings of {setting.name_of(dealer)}"
+    require_stated_by(signed, setting, dealer)
+    return read_bindings(signed, setting, dealer)
+
+
+def require_stated_by(signed: SignedFile, setting: Setting, dealer: int) -> None:
+    """Refuse what the dealer did not sign. Whatever it says proves nothing against him.
+
+    Raises:
+        CeremonyError: E_BINDINGS.
+    """
+    if not signed.signed_by(setting.old.card_of(dealer).body.id_sign):
+        raise CeremonyError(f"{_named(setting, dealer)}: they are not his", code="E_BINDINGS")
+
+
+def read_bindings(signed: SignedFile, setting: Setting, dealer: int) -> Bindings:
+    """Return what a statement says, if it is one that a dealer may give; who signed is not asked.
+
+    Raises:
+        CeremonyError: E_BINDINGS: of another share, of a journal that has not come to the old
+            shares' epoch, or made before this ceremony.
+        SchemaError: not this format.
+    """
+    what = _named(setting, dealer)
     said = Bindings.parse(signed.payload, what)
-    card = setting.old.card_of(dealer)
-    if (said.group, said.index) != (setting.old.group_id, dealer) or not signed.signed_by(
-        card.body.id_sign
-    ):
-        raise CeremonyError(f"{what}: they are not his, or of another group", code="E_BINDINGS")
+    if (said.group, said.index) != (setting.old.group_id, dealer):
+        raise CeremonyError(
+            f"{what}: they are of another share, or of another group", code="E_BINDINGS"
+        )
     if said.epoch != setting.old.epoch or (said.is_of_no_journal and said.epoch > 1):
         raise CeremonyError(
             f"{what}: they lack what was taken over into epoch {setting.old.epoch}",
@@ -108,18 +128,24 @@ def union_of(
         for change in said.changes:
             first = bound.setdefault(change.validator_index, (change.address, deal.dealer))
             if first[0] != change.address:
-                raise _conflict(f"validator {change.validator_index}", first[1], deal.dealer)
+                what = f"validator {change.validator_index}"
+                raise _conflict(setting, what, first[1], deal.dealer)
         if said.deposit_credentials is not None:
             credentials = credentials or (said.deposit_credentials, deal.dealer)
             if credentials[0] != said.deposit_credentials:
-                raise _conflict("the deposits", credentials[1], deal.dealer)
+                raise _conflict(setting, "the deposits", credentials[1], deal.dealer)
     changes = tuple(Change(index, address) for index, (address, _) in sorted(bound.items()))
     return Union(changes, None if credentials is None else credentials[0])
 
 
-def _conflict(what: str, first: int, second: int) -> CeremonyError:
+def _conflict(setting: Setting, what: str, first: int, second: int) -> CeremonyError:
     return CeremonyError(
-        f"holders {first} and {second} have bound {what} differently: one was signed twice",
+        f"{setting.name_of(first)} and {setting.name_of(second)} state {what} bound differently: "
+        "it was signed for twice, or one of the two lies",
         hint="do not deal anew before the pool knows how that came about",
         code="E_CONFLICT",
     )
+
+
+def _named(setting: Setting, dealer: int) -> str:
+    return f"the bindings of {setting.name_of(dealer)}"

@@ -89,10 +89,7 @@ def status_text(
 
 def problem_lines(board: Board) -> list[str]:
     """Return what in the folder is as good as absent, and why; each file is named once."""
-    return [
-        f"not used: {file}: {code}: {message.removeprefix(f'{file}: ')}"
-        for file, code, message in board.problems
-    ]
+    return [problem.line for problem in board.problems]
 
 
 def board_json(

@@ -159,11 +159,14 @@ def verify_repair(printer: Printer, setting: RepairSetting, *, folder: Path) -> 
     if board.problems and done is None:
         printer.failed_result({**value, "verified": False}, text)
         first = board.problems[0]
-        raise CeremonyError(f"{first.file}: {first.message}", code=first.code)
+        raise CeremonyError(f"{first.file}: {first.words}", code=first.code)
     show = printer.result if done is not None else printer.failed_result
     show({**value, "verified": done is not None}, text)
     if done is None:
-        raise CeremonyError("the share is not repaired yet", code="E_CEREMONY")
+        late = ", and the repair's time is over" if board.late else ""
+        raise CeremonyError(
+            f"the share is not repaired yet: {_stage(board)}{late}", code="E_CEREMONY"
+        )
 
 
 def roster_text(setting: RepairSetting, me: Me) -> str:
@@ -218,8 +221,7 @@ def status_text(board: RepairBoard, mine: Step | None) -> str:
         "",
         _stage(board),
     ]
-    for problem in board.problems:
-        lines.append(f"not used: {problem.file}: {problem.code}: {problem.message}")
+    lines += [problem.line for problem in board.problems]
     if mine is not None:
         lines += ["", f"you: {mine.words}"]
     return "\n".join(printable(line) for text in lines for line in text.split("\n"))
@@ -258,14 +260,19 @@ def _stage(board: RepairBoard) -> str:
     if board.aborted:
         return repair_abort_words(board)
     if board.missing_deltas:
-        return f"deltas are waited for: {len(board.missing_deltas)}"
+        return f"the deltas of {_names(board, board.missing_deltas)} are waited for"
     if board.missing_sigmas:
-        return f"sums are waited for: {len(board.missing_sigmas)}"
+        return f"the sums of {_names(board, board.missing_sigmas)} are waited for"
     if board.proof is None:
-        return "the returning holder can put his share together"
+        return f"{board.setting.name_of(board.setting.roster.lost)} can put his share together"
     if board.missing_replacements:
-        return f"signatures of the new card are waited for: {len(board.missing_replacements)}"
+        names = _names(board, board.missing_replacements)
+        return f"the new card's signatures of {names} are waited for"
     return f"repaired; everybody uses {REPAIRED} from now on"
+
+
+def _names(board: RepairBoard, helpers: Sequence[int]) -> str:
+    return ", ".join(board.setting.name_of(helper) for helper in helpers)
 
 
 def _board(there: CeremonyFolder, setting: RepairSetting) -> RepairBoard:

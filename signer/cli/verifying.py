@@ -45,7 +45,7 @@ def verify(printer: Printer, *, folder: Path) -> None:
     if certified is None:
         missing.append(f"{CERTIFICATE}: none that holds is in the folder")
     damaged = _damaged(there, board)
-    missing += [f"{one.file}: {one.message.removeprefix(f'{one.file}: ')}" for one in damaged]
+    missing += [f"{one.file}: {one.words}" for one in damaged]
     text = minutes_text(board, active)
     if setting.previous is not None:
         text += "\n" + deletion_words(setting.previous, gone)

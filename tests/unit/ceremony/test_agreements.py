@@ -80,7 +80,8 @@ def test_an_agreement_to_other_deals_ends_the_ceremony() -> None:
     assert not board.certified
     assert board.stop is not None
     assert board.stop.code == "E_TRANSCRIPT"
-    assert "member 2 has seen other deals" in board.stop.message
+    assert "member 2 (holder 2) has seen other deals" in board.stop.message
+    assert f"because: {board.stop.message} (E_TRANSCRIPT)" in minutes_text(board, None)
     assert [problem.code for problem in board.problems] == ["E_TRANSCRIPT"]
 
 

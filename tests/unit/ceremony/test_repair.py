@@ -288,6 +288,9 @@ def test_a_bad_delta_names_its_helper() -> None:
     raw["opening-03-for-04.json"] = bad.opening(3, 4)
     (verdict,) = bad.board(raw).verdicts
     assert (verdict.dealer, verdict.member, verdict.dealer_is_guilty) == (3, 4, True)
+    assert verdict.code == "E_OPENING"  # it is another recipient's ciphertext
+    assert f"{verdict.reason} (E_OPENING)" in repair_abort_words(bad.board(raw))
+    assert f"GUILTY: {verdict.reason} (E_OPENING)" in repair_minutes(bad.board(raw))
 
 
 @pytest.mark.case("X666", "a delta that opens and is not what was committed to")
@@ -319,8 +322,8 @@ def test_a_delta_off_its_commitment_names_its_helper() -> None:
     raw["complaint-01-against-03.json"] = bad.complaint(1, 3, "E_REPAIR_DELTA", bad.made[3].digest)
     raw["opening-03-for-01.json"] = bad.opening(3, 1)
     (verdict,) = bad.board(raw).verdicts
-    assert verdict.dealer_is_guilty
-    assert "another delta" in verdict.reason
+    assert (verdict.dealer_is_guilty, verdict.code) == (True, "E_REPAIR_DELTA")
+    assert "helper 3 (holder 3) sent helper 1 (holder 1) another delta" in verdict.reason
 
 
 @pytest.mark.case("X667", "a false complaint, a complaint of oneself, an opening with another key")
@@ -331,11 +334,13 @@ def test_complaints_that_are_wrong() -> None:
     )
     opened = raw | {"opening-03-for-04.json": HONEST.opening(3, 4)}
     (verdict,) = HONEST.board(opened).verdicts
-    assert not verdict.dealer_is_guilty
+    assert (verdict.dealer_is_guilty, verdict.code) == (False, "E_COMPLAINT")
+    assert f"not guilty: {verdict.reason}" in repair_minutes(HONEST.board(opened))
     for key in (bytes(32), b"\1" * 32):
         shown = raw | {"opening-03-for-04.json": HONEST.opening(3, 4, key or None)}
         (verdict,) = HONEST.board(shown).verdicts
         assert verdict.dealer_is_guilty
+        assert verdict.code == "E_OPENING"
     own = {"complaint-03-against-03.json": HONEST.complaint(3, 3, "E_REPAIR_DELTA", bytes(32))}
     board = HONEST.board(own)
     assert not board.aborted
@@ -384,7 +389,9 @@ def test_a_bad_sum_names_its_helper() -> None:
     words = repair_abort_words(HONEST.board(raw))
     assert "holder 2 (returned 2) complains of the sum that helper 3 (holder 3)" in words
     assert words.count("complains") == 1
-    assert words[23:] in repair_minutes(HONEST.board(raw))
+    assert f"undecided: {words.removeprefix('this repair is over: ')}" in repair_minutes(
+        HONEST.board(raw)
+    )
 
 
 @pytest.mark.case(

@@ -59,9 +59,9 @@ def test_the_union_is_over_everything_bound() -> None:
     "C20", "reshare where two journals bind one validator, or the deposits, differently"
 )
 def test_a_conflict_ends_the_ceremony() -> None:
-    words = "holders 1 and 2 have bound validator 7"
+    words = r"dealer 1 \(holder 1\) and dealer 2 \(holder 2\) state validator 7 bound differently"
     error = refused("E_CONFLICT", words, union_digest, *dealt((ONE,), (TWO,)))
-    assert "signed twice" in error.message
+    assert "or one of the two lies" in error.message
     said = (bytes(32), b"\1" * 32)
     refused("E_CONFLICT", "the deposits", union_digest, *dealt((), (), credentials=said))
     setting, deals, statements = dealt((ONE,), (TWO,))
@@ -91,7 +91,7 @@ def test_bindings_are_the_named_dealers_own() -> None:
     refused("E_BINDINGS", "not the bindings", union_digest, setting, deals, [later, two])
     for changes in ({"group": bytes(32)}, {"index": 2}):
         strange = _named(changes)
-        refused("E_BINDINGS", "not his", union_digest, *strange)
+        refused("E_BINDINGS", "of another share", union_digest, *strange)
     stolen = reshare().dealers[2].sign(one.payload_type, one.payload)
     refused("E_BINDINGS", "not his", union_digest, setting, deals, [stolen, two])
 
