@@ -47,7 +47,7 @@ from signer.ceremony.deal import Deal, SlimDeal
 from signer.ceremony.roster import RESHARE
 from signer.ceremony.setting import Setting
 from signer.ceremony.statement import parse_statement
-from signer.ceremony.union import open_bindings, union_digest
+from signer.ceremony.union import read_bindings, require_stated_by, union_digest
 from signer.errors import CeremonyError, DealError, SignerError
 from signer.messages.bindings import MAX_BYTES as MAX_BINDINGS_BYTES
 from signer.messages.bindings import MAX_PAYLOAD as MAX_BINDINGS
@@ -268,15 +268,27 @@ def _bindings(board: Board, name: str, raw: bytes, _role: str, dealer: int, _: i
 
 
 def _take_bindings(board: Board, name: str, dealer: int, signed: SignedFile) -> None:
-    """Take the statement that the dealer's deal names, of all that he may have made."""
+    """Take the statement that the dealer's deal names, of all that he may have made.
+
+    Raises:
+        DealError: E_DEAL_BINDINGS: the one that it names can never hold.
+        CeremonyError: it is not his, or not the one.
+    """
     setting = board.setting
     if setting.previous is None:
         raise CeremonyError(f"{name}: only a reshare takes over bindings", code="E_BINDINGS")
     _require_one_of(dealer, setting.roster.dealers, name)
-    open_bindings(signed, setting, dealer)
+    require_stated_by(signed, setting, dealer)
     if dealer not in board.checked:
         raise CeremonyError(f"{name}: it is ahead of the deal that names it", code="E_EARLY")
-    if board.checked[dealer].bindings != hashlib.sha256(signed.payload).digest():
+    named = board.checked[dealer].bindings == hashlib.sha256(signed.payload).digest()
+    try:
+        read_bindings(signed, setting, dealer)
+    except SignerError as error:
+        if not named:
+            raise
+        raise DealError(error.message, dealer=dealer, code="E_DEAL_BINDINGS") from None
+    if not named:
         raise CeremonyError(
             f"{name}: {setting.name_of(dealer)} stated it another time; his deal does not name it",
             code="E_BINDINGS",

@@ -121,6 +121,25 @@ def test_bindings_are_stated_during_the_ceremony() -> None:
     refused("E_BINDINGS", "before this ceremony", union_digest, *_named({"moment": before}))
 
 
+@pytest.mark.case("X800", "a deal that names a statement which can never hold, and who lays it")
+@pytest.mark.parametrize("changes", [{"group": bytes(32)}, {"index": 2}, {"moment": 0}])
+def test_a_statement_that_can_never_hold_names_its_dealer(changes: dict[str, Any]) -> None:
+    gathering = reshare()
+    signed = gathering.bindings(1, **changes)
+    deal = gathering.deal(1, bindings=hashlib.sha256(signed.payload).digest())
+    named = {"deal-01.json": deal.to_bytes()}
+    laid = {"bindings-01.json": canonical(signed.to_json())}
+    board = gathering.board(reshare_files() | named | laid)
+    assert board.aborted
+    assert {dealer: fault.code for dealer, fault in board.faults.items()} == {1: "E_DEAL_BINDINGS"}
+    by_another = gathering.dealers[2].sign(signed.payload_type, signed.payload)
+    stolen = {"bindings-01.json": canonical(by_another.to_json())}
+    for files in (reshare_files() | laid, named, named | stolen):  # not named; not laid by him
+        board = gathering.board(files)
+        assert not board.faults
+        assert 1 in board.missing_bindings
+
+
 @pytest.mark.case("C20", "an honest dealer's earlier statement, put beside the one that he named")
 def test_an_older_statement_stops_nothing() -> None:
     older = canonical(reshare().bindings(1, moment=NOW - 5).to_json())
