@@ -64,7 +64,7 @@ def pool(provisioned: Pool, tmp_path: Path) -> Iterator[Pool]:
 
 
 def copy_of(pool: Pool, folder: Path) -> Pool:
-    """Copy a pool's files and tokens; SoftHSM's configuration names its folder."""
+    """Copy a pool's files and tokens; SoftHSM's configuration and journals' marks name places."""
     shutil.copytree(pool.folder, folder)
     copied = type(pool)(folder)
     for holder in pool.holders:
@@ -72,6 +72,8 @@ def copy_of(pool: Pool, folder: Path) -> Pool:
         token = SoftHSM(place / "token", holder.token.label)
         config = token.config.read_text().replace(str(holder.token.folder), str(token.folder))
         token.config.write_text(config)
+        for mark in place.glob("*.journal"):
+            mark.write_text(mark.read_text().replace(str(pool.folder), str(folder)))
         copied.holders.append(Holder(holder.index, holder.name, place, token))
     return copied
 

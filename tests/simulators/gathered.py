@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -80,3 +80,23 @@ def status(ceremony: Ceremony) -> dict[str, Any]:
     """Return what `status --json` says."""
     shown = ceremony.pool.run("ceremony", "status", ceremony.folder, "--json").stdout
     return dict(json.loads(shown))
+
+
+def all_are_told(ceremony: Ceremony, holders: Iterable[int], *words: str) -> dict[str, Any]:
+    """Expect `next` of each holder and `verify` to end with these words; return the status."""
+    for holder in holders:
+        ended, value, error = told(ceremony, holder)
+        assert (ended, value["next"], value["new_files"]) == (1, "aborted", []), (value, error)
+        _one_line("E_ABORTED", error, words)
+    verified = ceremony.pool.run("ceremony", "verify", ceremony.folder, expect=1)
+    _one_line("E_ABORTED", verified.stderr, words)
+    shown = status(ceremony)
+    assert shown["aborted"]
+    return shown
+
+
+def _one_line(code: str, error: str, words: Iterable[str]) -> None:
+    assert error.startswith(f"{code}: "), error
+    assert error.count("\n") == 1, error
+    for word in words:
+        assert word in error, error
