@@ -96,6 +96,7 @@ def test_what_everybody_sees_in_a_reshare(reshare: Ceremony, name: str, code: st
     shown = all_are_told(reshare, (ADA, BEN), "dealer 3 (Eve)", f"({code})")
     (verdict,) = shown["verdicts"]
     assert (verdict["dealer"], verdict["dealer_is_guilty"], verdict["code"]) == (3, True, code)
+    assert ("outside the prime-order group" in verdict["reason"]) == (name == "outside")
     nothing_came_of_it(reshare)
 
 

@@ -20,7 +20,8 @@ from signer.strict import canonical
 from signer.threshold.share import SecretShare
 
 INFINITY = b"\xc0" + bytes(47)
-OUTSIDE = bytes.fromhex("8123456789abcdef" * 6)  # bls12-381-tests: on the curve, not in the group
+# bls12-381-tests, deserialization_fails_not_in_G1: on the curve
+OUTSIDE = bytes.fromhex("8123456789abcdef" + "0123456789abcdef" * 5)
 
 
 @dataclass

@@ -10,7 +10,8 @@ from signer.errors import SignerError
 from tests.simulators.ceremony import Gathering
 from tests.simulators.holders import KEY
 
-G1_OUTSIDE_THE_GROUP = "8123456789abcdef" * 6  # bls12-381-tests, deserialization_fails_not_in_G1
+# bls12-381-tests, deserialization_fails_not_in_G1
+G1_OUTSIDE_THE_GROUP = "8123456789abcdef" + "0123456789abcdef" * 5
 ORDER = 0x73EDA753299D7D483339D80809A1D80553BDA402FFFE5BFEFFFFFFFF00000001  # of both groups
 
 

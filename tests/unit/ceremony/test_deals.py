@@ -40,7 +40,7 @@ INFINITY = b"\xc0" + bytes(47)
 ME = ShareIndex(2)
 
 
-def named(code: str, deal: Deal, gathering: Gathering | None = None, dealer: int = 1) -> None:
+def named(code: str, deal: Deal, gathering: Gathering | None = None, dealer: int = 1) -> DealError:
     """Expect the deal to be its dealer's fault, by this code, whole and slim."""
     setting = (gathering or dkg()).setting
     with pytest.raises(DealError) as whole:
@@ -57,6 +57,7 @@ def named(code: str, deal: Deal, gathering: Gathering | None = None, dealer: int
     assert [(v.dealer, v.code, v.dealer_is_guilty) for v in board.verdicts] == [
         (dealer, code, True)
     ]
+    return whole.value
 
 
 def share_error(deal: Deal, dealer: int = 1) -> DealError:
@@ -126,7 +127,8 @@ def test_some_commitments(points: tuple[bytes, ...]) -> None:
 def test_commitments_are_points(place: int, bad: bytes) -> None:
     points = list(commitments())
     points[place] = bad
-    named("E_DEAL_POINT", dkg().deal(1, commitments=tuple(points)))
+    error = named("E_DEAL_POINT", dkg().deal(1, commitments=tuple(points)))
+    assert ("outside the prime-order group" in error.message) == (bad == OUTSIDE)
 
 
 @pytest.mark.case("C5", "uncompressed commitments: twice the bytes")

@@ -25,7 +25,8 @@ from tests.simulators.holders import SimulatedPool, make_card, sign_with
 
 POOL = SimulatedPool.new(2, 3)
 GROUP = POOL.group
-G1_OUTSIDE_THE_GROUP = "8123456789abcdef" * 6  # bls12-381-tests, deserialization_fails_not_in_G1
+# bls12-381-tests, deserialization_fails_not_in_G1
+G1_OUTSIDE_THE_GROUP = "8123456789abcdef" + "0123456789abcdef" * 5
 
 
 def group_with(**changes: Any) -> bytes:
@@ -102,8 +103,11 @@ def test_the_vector_has_exactly_t_commitments(count: int) -> None:
 def test_commitments_are_points_of_the_group(bad: str, place: int) -> None:
     entries = [bytes(entry).hex() for entry in GROUP.vector.commitments]
     entries[place] = bad
-    with pytest.raises(EncodingError):
+    with pytest.raises(EncodingError) as caught:
         parse(verification_vector=entries)
+    assert ("outside the prime-order group" in caught.value.message) == (
+        bad == G1_OUTSIDE_THE_GROUP
+    )
 
 
 def test_the_group_public_key_is_the_vectors_first_entry() -> None:
