@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
-from signer.ceremony.roster import MAX_OPEN_SECONDS, NONCE_BYTES, require_ecdh, require_within
+from signer.ceremony.roster import (
+    MAX_OPEN_SECONDS,
+    NONCE_BYTES,
+    require_ecdh,
+    require_within,
+    take_indices,
+)
 from signer.ceremony.statement import MAX_MOMENT
 from signer.errors import CeremonyError, GroupFileError, SchemaError, ThresholdParameterError
 from signer.messages.card import Card
@@ -91,16 +97,13 @@ class RepairRoster:
         fields = Fields(parse_object(raw, what=what, max_bytes=MAX_BYTES), what)
         fields.constant("type", TYPE)
         fields.constant("version", 1)
-        helpers = fields.array("helpers", low=1, high=MAX_HOLDERS)
-        if not all(type(entry) is int for entry in helpers) or helpers != sorted(set(helpers)):
-            fields.fail("helpers", "must be share indices in ascending order")
         roster = cls(
             rehearsal=fields.boolean("rehearsal"),
             group=fields.hex_bytes("group", 32),
             epoch=fields.integer("epoch", low=1, high=MAX_EPOCH),
             previous=fields.hex_bytes("previous", 32),
             lost=ShareIndex(fields.integer("lost", low=1, high=MAX_HOLDERS)),
-            helpers=tuple(ShareIndex(entry) for entry in helpers),
+            helpers=take_indices(fields, "helpers"),
             card=Card.parse(fields.take("card"), f"{what}: the new card"),
             not_before=fields.integer("not_before", low=0, high=MAX_MOMENT),
             expires=fields.integer("expires", low=0, high=MAX_MOMENT),

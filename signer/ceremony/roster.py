@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from signer.bls.encoding import PublicKey
 from signer.ceremony.statement import MAX_MOMENT
-from signer.errors import CeremonyError, SchemaError
+from signer.errors import CeremonyError, EncodingError, SchemaError, ThresholdParameterError
 from signer.messages.card import Card
 from signer.messages.group_file import GroupFile, marked_fingerprint, refuse_shared_keys
 from signer.messages.group_id import MAX_EPOCH, ROLES
@@ -48,12 +48,13 @@ class SplitTerms:
     @classmethod
     def take(cls, fields: Fields) -> Self:
         """Take the terms apart."""
-        terms = cls(
-            Card.parse(fields.take("dealer"), f"{fields.what}: the dealer's card"),
-            PublicKey(fields.hex_bytes("group_public_key", 48)),
-        )
+        card = Card.parse(fields.take("dealer"), f"{fields.what}: the dealer's card")
+        try:
+            key = PublicKey(fields.hex_bytes("group_public_key", 48))
+        except EncodingError as error:
+            raise EncodingError(f"{fields.what}: the group's {error.message}") from None
         fields.done()
-        return terms
+        return cls(card, key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +79,12 @@ class ReshareTerms:
 
     @classmethod
     def take(cls, fields: Fields) -> Self:
-        """Take the terms apart.
-
-        Raises:
-            SchemaError: among others where dealers are not ascending: twice is out of order too.
-        """
-        entries = fields.array("dealers", low=1, high=MAX_HOLDERS)
-        if not all(type(entry) is int for entry in entries) or entries != sorted(set(entries)):
-            fields.fail("dealers", "must be share indices in ascending order")
+        """Take the terms apart. Raises as `take_indices`, among others."""
         terms = cls(
             previous=fields.hex_bytes("previous", 32),
             group=fields.hex_bytes("group", 32),
             epoch=fields.integer("epoch", low=2, high=MAX_EPOCH),
-            dealers=tuple(ShareIndex(entry) for entry in entries),
+            dealers=take_indices(fields, "dealers"),
             reason=fields.choice("reason", REASONS),
         )
         fields.done()
@@ -262,6 +256,23 @@ def require_ecdh(cards: Iterable[Card], what: str) -> None:
                 hint="take a token whose profile says `ceremony: true`",
                 code="E_ROSTER",
             )
+
+
+def take_indices(fields: Fields, name: str) -> tuple[ShareIndex, ...]:
+    """Take share indices in ascending order.
+
+    Raises:
+        SchemaError: they are none, or out of order: twice is out of order too.
+        ThresholdParameterError: one is out of range.
+    """
+    entries = fields.array(name, low=1, high=MAX_HOLDERS)
+    if not all(type(entry) is int for entry in entries) or entries != sorted(set(entries)):
+        fields.fail(name, "must be share indices in ascending order")
+    try:
+        return tuple(ShareIndex(entry) for entry in entries)
+    except ThresholdParameterError as error:
+        message = f"{fields.what}: field {name!r}: {error.message}"
+        raise ThresholdParameterError(message) from None
 
 
 def require_within(what: str, not_before: int, expires: int, now: int) -> None:

@@ -285,6 +285,15 @@ def _who(setting: RepairSetting, path: Path) -> Me:
     if card.digest == roster.card.digest:
         return Me(roster.lost, None)
     helper = setting.helper_of(card.body.id_sign)
+    lost = setting.group.card_of(roster.lost).body
+    if helper is None and card.body.id_sign == lost.id_sign:
+        raise CeremonyError(
+            f"this repair gives share {int(roster.lost)}, which is {lost.name}'s, to another card "
+            f"than this one: {roster.card.body.name}'s, {fingerprint(roster.card.digest)}",
+            hint="if you return, give the new card; if your token is not destroyed, tell the "
+            "helpers to stop: whoever has that card's token would have your share",
+            code="E_ROSTER",
+        )
     if helper is None:
         raise CeremonyError(
             f"{card.body.name} takes no part in this repair: his card is not in it",

@@ -21,6 +21,7 @@ from tests.simulators.begun import (
     ADA,
     BEN,
     BOUND,
+    DAN,
     EVE,
     FAY,
     begun_reshare,
@@ -302,7 +303,7 @@ def test_a_forgetful_and_late_dealer_undoes_nothing(reshare: Ceremony) -> None:
 
 @pytest.mark.case("C16", "the dealer of a split signs a second deal when all have acknowledged")
 def test_a_late_deal_in_a_split(split: Ceremony) -> None:
-    agreed(split, "late-deal", (ADA, BEN))
+    agreed(split, "late-deal", (ADA, BEN, DAN))
     assert "deal-00-late.json" in {path.name for path in split.folder.iterdir()}
     ended, value, error = told(split, ADA)
     assert (ended, value["next"]) == (0, "activate"), error

@@ -6,7 +6,7 @@ from pathlib import Path
 from signer.bls.scalar import SecretScalar
 from signer.bls.scheme import public_key
 from signer.testing.ceremony import Ceremony
-from signer.testing.pool import Holder, Pool
+from signer.testing.pool import Pool
 from tests.hostile.dealer import SPLIT_KEY
 from tests.simulators.finished import finished
 
@@ -15,12 +15,10 @@ NAMES = ["Ada", "Ben", "Eve", "Dan", "Fay"]
 BOUND = 7  # the validator that the old shares have signed for
 
 
-def begun_reshare(folder: Path) -> Ceremony:
-    """Begin to deal shares anew, 2 of 4: Ada, Ben and Eve deal, Fay comes in for Dan."""
-    pool = finished(folder, NAMES, 2, more=1)
-    sign_once(pool, [ADA, BEN, EVE], BOUND)
+def propose_reshare(pool: Pool) -> Ceremony:
+    """Propose to deal shares anew, 2 of 4: Ada, Ben and Eve deal, Fay comes in for Dan."""
     members = [pool.holders[who - 1] for who in (ADA, BEN, EVE, FAY)]
-    ceremony = Ceremony(pool, folder / "reshare", members)
+    ceremony = Ceremony(pool, pool.folder / "reshare", members)
     for holder in members[:3]:
         ceremony.options[holder.index] = ["--envelope", holder.envelope, "--journal",
                                           holder.journal]  # fmt: skip
@@ -30,32 +28,42 @@ def begun_reshare(folder: Path) -> Ceremony:
     pool.run("ceremony", "new", "reshare", *cards, "--threshold", "2", "--policy", pool.policy,
              "--previous", pool.group, *dealers, "--reason", "remove",
              "--out", ceremony.folder)  # fmt: skip
-    _join(ceremony, [members[0], members[1], members[3]])
-    for holder in members[:2]:
-        ceremony.next(holder)
     return ceremony
 
 
-def begun_split(folder: Path) -> Ceremony:
-    """Begin to split a key that Eve has, 2 of 2, among Ada and Ben."""
-    pool = finished(folder, NAMES[:3], 2)
-    members = pool.holders[:2]
-    ceremony = Ceremony(pool, folder / "split", pool.holders[:3])
-    ceremony.cards[EVE] = pool.holders[EVE - 1].card
+def begun_reshare(folder: Path) -> Ceremony:
+    """Begin to deal shares anew; Ada and Ben have dealt."""
+    pool = finished(folder, NAMES, 2, more=1)
+    sign_once(pool, [ADA, BEN, EVE], BOUND)
+    ceremony = propose_reshare(pool)
+    _join(ceremony, (ADA, BEN, FAY), (ADA, BEN))
+    return ceremony
+
+
+def propose_split(pool: Pool) -> Ceremony:
+    """Propose to split a key that Eve has, 2 of 3, among Ada, Ben and Dan."""
+    members = [pool.holders[who - 1] for who in (ADA, BEN, DAN)]
+    eve = pool.holders[EVE - 1]
+    ceremony = Ceremony(pool, pool.folder / "split", [*members, eve], {EVE: eve.card})
     with SecretScalar.from_big_endian(bytearray(SPLIT_KEY)) as scalar:
         key = bytes(public_key(scalar)).hex()
     ceremony.new("split", members, 2, "--dealer-card", ceremony.cards[EVE], "--public-key", key,
                  "--network", "mainnet", "--name", "old key")  # fmt: skip
-    _join(ceremony, members)
     return ceremony
 
 
-def begun_repair(folder: Path) -> Ceremony:
-    """Begin to repair Dan's share, 2 of 4, for Fay's token; Ada, Ben and Eve help."""
-    pool = finished(folder, NAMES, 2, more=1)
+def begun_split(folder: Path) -> Ceremony:
+    """Begin to split a key."""
+    ceremony = propose_split(finished(folder, NAMES, 2, more=1))
+    _join(ceremony, (ADA, BEN, DAN))
+    return ceremony
+
+
+def propose_repair(pool: Pool) -> Ceremony:
+    """Propose to repair Dan's share, of a group 2 of 4, for Fay's token; Ada, Ben and Eve help."""
     helpers = pool.holders[:3]
     fay = pool.holders[FAY - 1]
-    ceremony = Ceremony(pool, folder / "repair", [*helpers, fay])
+    ceremony = Ceremony(pool, pool.folder / "repair", [*helpers, fay])
     ceremony.cards = {holder.index: holder.card for holder in ceremony.people}
     ceremony.groups = {holder.index: pool.group for holder in ceremony.people}
     for holder in helpers:
@@ -63,9 +71,13 @@ def begun_repair(folder: Path) -> Ceremony:
     named = [part for holder in helpers for part in ("--helper", str(holder.index))]
     pool.run("ceremony", "new", "repair", "--previous", pool.group, "--lost", str(DAN), *named,
              "--card", fay.card, "--out", ceremony.folder)  # fmt: skip
-    _join(ceremony, [helpers[0], helpers[1], fay])
-    for holder in helpers[:2]:
-        ceremony.next(holder)
+    return ceremony
+
+
+def begun_repair(folder: Path) -> Ceremony:
+    """Begin to repair a share; Ada and Ben have helped."""
+    ceremony = propose_repair(finished(folder, NAMES, 2, more=1))
+    _join(ceremony, (ADA, BEN, FAY), (ADA, BEN))
     return ceremony
 
 
@@ -84,6 +96,8 @@ def sign_once(pool: Pool, holders: Sequence[int], validator: int) -> int:
             pool.stop_agent(holder)
 
 
-def _join(ceremony: Ceremony, holders: Sequence[Holder]) -> None:
-    for holder in holders:
-        ceremony.join(holder)
+def _join(ceremony: Ceremony, join: Sequence[int], go_on: Sequence[int] = ()) -> None:
+    for who in join:
+        ceremony.join(ceremony.pool.holders[who - 1])
+    for who in go_on:
+        ceremony.next(ceremony.pool.holders[who - 1])
