@@ -25,7 +25,7 @@ from signer.strict import Fields, canonical, parse_object
 from signer.threshold.params import MAX_HOLDERS, ShareIndex
 
 _MAX_BYTES = 16 * 1024 * 1024
-_JOINED, _LOCK = "joined.json", "lock"
+_JOINED = "joined.json"
 DEALT, COMPLAINT = "dealt.json", "complaint.json"
 AGREEMENTS, ACKNOWLEDGEMENT, ENVELOPE = "agreements.json", "ack.json", "envelope.json"
 CERTIFICATE, RECEIPT = "certificate.json", "destroyed.json"
@@ -166,7 +166,8 @@ class CeremonyState:
             CeremonyError: E_CEREMONY_STATE: another one does.
         """
         try:
-            descriptor = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            # A file that is there anyway: a step that is refused leaves nothing behind.
+            descriptor = os.open(self.path / _JOINED, os.O_RDWR | os.O_CLOEXEC)
         except OSError as error:
             reason = (error.strerror or type(error).__name__).lower()
             raise OutputError(f"state folder {str(self.path)!r}: {reason}") from None

@@ -171,7 +171,7 @@ class Dealer:
 
     def statement(self) -> SignedFile:
         """Return what he says that his journal binds."""
-        owner = (self.setting.old.group_id, int(self.dealer or 0))
+        owner = (self.setting.old.group_id, int(self.dealer or 0), self.setting.old.epoch)
         true = state_bindings(self.desk.token, self.desk.pin, self.desk.journal, owner)
         signed = SignedFile.parse(
             true, "bindings", payload_type=BINDINGS_TYPE, max_payload=MAX_BINDINGS
