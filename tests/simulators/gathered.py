@@ -1,6 +1,7 @@
 """A pool whose holders have joined a ceremony and dealt, but for one; and copies of it."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -73,7 +74,9 @@ def told(ceremony: Ceremony, holder: int, *more: str | Path) -> tuple[int, dict[
     )  # fmt: skip
     assert "Traceback" not in done.stderr, done.stderr
     value = json.loads(done.stdout) if done.stdout.strip() else {}
-    return done.returncode, dict(value), done.stderr
+    # Everybody always gives all his options; which of them a step has no use for is only told.
+    error = re.sub(r"\Anot used in this step: [^\n]*\n", "", done.stderr)
+    return done.returncode, dict(value), error
 
 
 def status(ceremony: Ceremony) -> dict[str, Any]:
