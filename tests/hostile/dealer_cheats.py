@@ -15,6 +15,7 @@ from signer.sealing.transit import seal_in_transit
 from signer.secret import SecretBytes
 from signer.threshold.dealing import Dealing
 from signer.threshold.params import ShareIndex
+from signer.threshold.possession import prove
 from tests.hostile.dealer import Cheat, Dealer
 from tests.hostile.desk import INFINITY, OUTSIDE, off_by_one
 
@@ -34,6 +35,18 @@ def _copied(dealer: Dealer, body: DealBody) -> DealBody:
     payload = dealer.board().deals[dealer.victim].signed.payload
     other = DealBody.parse(payload, "deal")
     return replace(body, commitments=other.commitments, proof=other.proof)
+
+
+def _proving(dealer: Dealer, body: DealBody) -> DealBody:
+    """Prove that he knows what he deals, as he does, where nobody asks for it."""
+    roster = dealer.setting.roster
+    with (
+        dealer.seed as seed,
+        dealer.constant() as constant,
+        Dealing.derive(seed, roster.id, roster.threshold.t, constant) as dealing,
+    ):
+        proof = prove(dealing, seed, dealer.setting.proof_context(dealer.dealer or 0))
+    return replace(body, proof=ProofText(bytes(proof.r), proof.z))
 
 
 def _off_by_one(dealer: Dealer, body: DealBody) -> Sealed:
@@ -87,7 +100,7 @@ CHEATS: dict[str, Cheat] = {
     "infinity": _commitments(lambda points: (*points[:-1], INFINITY)),
     "outside": _commitments(lambda points: (OUTSIDE, *points[1:])),
     "no-proof": _proof(lambda _: None),
-    "a-proof": _proof(lambda _: ProofText(b"\1" * 48, b"\1" * 32)),
+    "a-proof": Cheat(body=_proving),
     "wrong-proof": _proof(lambda proof: proof and ProofText(proof.r, b"\0" * 31 + b"\1")),
     "copied": Cheat(body=_copied),
     "fewer": Cheat(fewer=True),
