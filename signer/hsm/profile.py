@@ -162,7 +162,7 @@ class DeviceProfile:
             title=fields.string("title", pattern=PRINTABLE),
             match=Match.take(fields.nested("match")),
             modules=ModulePlace.take_all(fields),
-            environment=take_strings(fields, "environment", r"[A-Z][A-Z0-9_]*"),
+            environment=take_strings(fields, "environment", r"[A-Za-z_][A-Za-z0-9_]*"),
             initialise=fields.string("initialise", pattern=PRINTABLE, max_length=256),
             seal_methods=take_choices(fields, "seal", SEAL_METHODS, low=1),
             allow_weak=fields.boolean("allow_weak"),
@@ -198,6 +198,8 @@ class DeviceProfile:
             fields.fail("pin", "has 'tries' although its 'lock' is never")
         if ("pin-protected" in self.seal_methods) != self.allow_weak:
             fields.fail("allow_weak", "must be true exactly where 'seal' has pin-protected")
+        if {"rsa-oaep-sha1", "rsa-oaep-sha256"} <= {*self.seal_methods}:
+            fields.fail("seal", "has rsa-oaep-sha1 although rsa-oaep-sha256 works")
         if self.ceremony and CEREMONY_SEAL not in self.seal_methods:
             fields.fail("ceremony", f"cannot be true without {CEREMONY_SEAL} in 'seal'")
         if self.ceremony and not self.proven:

@@ -27,6 +27,7 @@ QUIRKS = (
     "explicit-capabilities-refused",
     "hangs-on-removal",
     "init-args",
+    "instance-per-caller",
     "mechanism-list-incomplete",
     "mechanisms-hidden",
     "needs-resource-manager",
