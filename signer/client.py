@@ -27,6 +27,7 @@ LAST_POLL_SECONDS = 5.0  # … in the end
 GONE_SECONDS = 60.0  # an agent that is not heard of so long is not just being started anew
 _PASSING = ("E_UNREACHABLE", "E_TIMEOUT", "E_BUSY")
 _PRINTABLE = r"[ -~]*"
+_PROVEN = {"strict": True, "unproven": False}  # a later word is not told
 
 OnWaiting = Callable[[str], None]  # takes a ticket's name
 
@@ -38,6 +39,7 @@ class TokenStatus:
     state: str = "unknown"  # absent, present, locked, ready, busy, unknown, or a later agent's word
     reason: str = ""
     since: int = 0  # Unix seconds
+    proven: bool | None = None  # whether it can prove where its keys were made; None: not told
 
     @classmethod
     def take(cls, fields: Fields) -> Self:
@@ -48,6 +50,9 @@ class TokenStatus:
             state=fields.string("state", pattern=r"[a-z]{1,16}"),
             reason=fields.string("reason", pattern=_PRINTABLE, max_length=300),
             since=fields.integer("since", low=0, high=2**53 - 1),
+            proven=_PROVEN.get(fields.string("provenance", pattern=r"[a-z]{1,16}"))
+            if fields.has("provenance")
+            else None,
         )
 
 

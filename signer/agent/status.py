@@ -38,6 +38,7 @@ def status_of(
         },
         "token": {
             "profile": custodian.token.profile.name,
+            "provenance": custodian.token.profile.provenance,
             "label": custodian.token.label,
             "serial": custodian.token.serial,
             "state": token.state,

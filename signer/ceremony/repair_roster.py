@@ -14,7 +14,7 @@ from typing import Any, Self
 from signer.ceremony.roster import (
     MAX_OPEN_SECONDS,
     NONCE_BYTES,
-    require_ecdh,
+    require_fit,
     require_within,
     take_indices,
 )
@@ -159,7 +159,7 @@ class RepairSetting:
             require_helpers(roster.helpers, roster.lost, group.threshold)
             require_fresh_card(group, roster.lost, roster.card, "roster")
             helpers = (group.card_of(helper) for helper in roster.helpers)
-            require_ecdh((roster.card, *helpers), "roster")
+            require_fit((roster.card, *helpers), "roster")
         except (ThresholdParameterError, GroupFileError) as error:
             raise CeremonyError(error.message, hint=error.hint, code="E_ROSTER") from None
         return cls(roster, group)

@@ -14,7 +14,7 @@ from typing import Any, Self
 from signer.bls.encoding import PublicKey
 from signer.ceremony.statement import MAX_MOMENT
 from signer.errors import CeremonyError, EncodingError, SchemaError, ThresholdParameterError
-from signer.messages.card import Card
+from signer.messages.card import UNPROVEN, Card
 from signer.messages.group_file import GroupFile, marked_fingerprint, refuse_shared_keys
 from signer.messages.group_id import MAX_EPOCH, ROLES
 from signer.messages.networks import Network
@@ -230,7 +230,7 @@ class Roster:
             cards = (*cards, self.terms.dealer)
             if self.terms.dealer.digest not in {card.digest for card in self.members}:
                 refuse_shared_keys(tuple(cards), what)
-        require_ecdh(cards, what)
+        require_fit(cards, what)
         soft = sorted({card.body.name for card in cards if card.body.software})
         if soft and not self.rehearsal:
             raise CeremonyError(
@@ -241,8 +241,10 @@ class Roster:
             )
 
 
-def require_ecdh(cards: Iterable[Card], what: str) -> None:
-    """Refuse cards of tokens that have no ECDH: in a ceremony everything is sealed to P-256 keys.
+def require_fit(cards: Iterable[Card], what: str) -> None:
+    """Refuse cards of tokens that are fit for no ceremony.
+
+    Everything in one is sealed to P-256 keys, and everybody trusts that each was made on its token.
 
     Raises:
         CeremonyError: E_ROSTER.
@@ -253,6 +255,13 @@ def require_ecdh(cards: Iterable[Card], what: str) -> None:
             raise CeremonyError(
                 f"{what}: the receiving key of {card.body.name!r} is not a point of P-256; his "
                 "token cannot take part in a ceremony",
+                hint="take a token whose profile says `ceremony: true`",
+                code="E_ROSTER",
+            )
+        if not card.body.proven:
+            raise CeremonyError(
+                f"{what}: the token of {card.body.name!r} cannot take part in a ceremony; it is "
+                f"{UNPROVEN}",
                 hint="take a token whose profile says `ceremony: true`",
                 code="E_ROSTER",
             )

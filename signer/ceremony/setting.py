@@ -26,7 +26,7 @@ from signer.ceremony.roster import (
     ReshareTerms,
     Roster,
     SplitTerms,
-    require_ecdh,
+    require_fit,
     require_previous,
 )
 from signer.errors import CeremonyError
@@ -61,7 +61,7 @@ class Setting:
                 hint="put it into the ceremony's folder as previous.json",
             )  # fmt: skip
         require_previous(roster, previous)
-        require_ecdh((previous.card_of(dealer) for dealer in roster.dealers), "roster")
+        require_fit((previous.card_of(dealer) for dealer in roster.dealers), "roster")
         return cls(roster, previous)
 
     @property

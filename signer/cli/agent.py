@@ -140,10 +140,14 @@ def _exposure_words(document: Mapping[str, Any]) -> str:
 def _token_words(token: "TokenStatus") -> str:
     from datetime import UTC, datetime
 
+    from signer.messages.card import UNPROVEN
+
     words = token.state
     if token.since:
         words += f" since {datetime.fromtimestamp(token.since, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    return f"{words}: {token.reason}" if token.reason else words
+    if token.reason:
+        words += f": {token.reason}"
+    return words if token.proven is not False else f"{words}; {UNPROVEN}"
 
 
 _CONFIG = click.option("--config", type=PATH, help="The agent's agent.yaml.")

@@ -15,6 +15,7 @@ from signer.messages.card import (
     MAX_BYTES,
     MAX_CERTIFICATE_BYTES,
     MAX_CERTIFICATES,
+    UNPROVEN,
     Attestation,
     Card,
     fingerprint,
@@ -155,6 +156,7 @@ def _document(card: Card, out: Path) -> dict[str, object]:
         "kex_backup": None if body.kex_backup is None else key_fingerprint(body.kex_backup),
         "key_backup": body.key_backup,
         "software": body.software,
+        "proven": body.proven,
     }
 
 
@@ -173,4 +175,6 @@ def _words(card: Card, out: Path, *, fresh: bool) -> str:
         lines.append(f"attestation    {body.attestation.kind}, {count} carried, not verified")
     if body.software:
         lines.append("software token: it protects nothing, for tests and rehearsals only")
+    if not body.proven:
+        lines.append(UNPROVEN)
     return "\n".join(lines)

@@ -55,7 +55,7 @@ def roster_text(setting: Setting, me: Me) -> str:
                 (
                     index,
                     card.body.name,
-                    card.body.profile,
+                    card.body.profile_words,
                     marked_fingerprint(card.digest, rehearsal=roster.rehearsal),
                     "you" if me.member == index else "",
                 )

@@ -95,7 +95,7 @@ def group_text(group: Any) -> str:
         table(
             ("SHARE", "HOLDER", "PROFILE", "CARD"),
             [
-                (index, card.body.name, card.body.profile, _card_words(group, card))
+                (index, card.body.name, card.body.profile_words, _card_words(group, card))
                 for index, card in enumerate(group.current_cards, start=1)
             ],
         ),
@@ -145,7 +145,7 @@ def _summary(group: Any) -> dict[str, Any]:
         "current_policy_digest": group.current_policy_digest.hex(),
         "amendments": group.amendment_number,
         "holders": [
-            {"index": index, "name": card.body.name}
+            {"index": index, "name": card.body.name, "proven": card.body.proven}
             for index, card in enumerate(group.current_cards, 1)
         ],
     }

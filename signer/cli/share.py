@@ -52,20 +52,25 @@ def verify(
     from signer.custody.orders import verify_share
     from signer.files import read_file
     from signer.messages.card import MAX_BYTES as MAX_CARD_BYTES
+    from signer.messages.card import UNPROVEN
     from signer.messages.group_file import MAX_BYTES
     from signer.sealing.envelope import MAX_BYTES as MAX_ENVELOPE_BYTES
 
+    token = token_choice(profile, module, label, serial)
     index = verify_share(
-        token_choice(profile, module, label, serial),
+        token,
         pin,
         read_file(group, what="group file", max_bytes=MAX_BYTES),
         read_file(envelope, what="envelope", max_bytes=MAX_ENVELOPE_BYTES),
         None if card is None else read_file(card, what="card", max_bytes=MAX_CARD_BYTES),
     )
     which = "token" if card is None else "spare token"
+    proven = token.profile.proven
+    device = "primary" if card is None else "spare"
+    words = f"share {index} opens on this {which} and lies on the group's polynomial"
     printer.result(
-        {"index": index, "verified": True, "device": "primary" if card is None else "spare"},
-        f"share {index} opens on this {which} and lies on the group's polynomial",
+        {"index": index, "verified": True, "device": device, "proven": proven},
+        words if proven else f"{words}\n{UNPROVEN}",
     )
 
 

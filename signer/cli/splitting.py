@@ -12,7 +12,7 @@ from signer.custody.orders import split_key
 from signer.errors import PolicyError
 from signer.files import make_folder, read_file, require_new, write_new
 from signer.messages.card import MAX_BYTES as MAX_CARD_BYTES
-from signer.messages.card import Card, fingerprint
+from signer.messages.card import UNPROVEN, Card, fingerprint
 from signer.messages.group_file import GroupFile
 
 
@@ -87,7 +87,8 @@ def split_text(out: Path, split: Split) -> str:
         f"group file   {out / 'group.json'}   {fingerprint(group.digest)}",
     ]
     for card, name in zip(group.cards, split.names, strict=True):
-        lines.append(f"for {card.body.name:<12} {out / name}")
+        mark = "" if card.body.proven else f"   {UNPROVEN}"
+        lines.append(f"for {card.body.name:<12} {out / name}{mark}")
     lines += [
         "",
         "Now: give each holder the group file, the policy and his envelope; each runs",

@@ -10,6 +10,7 @@ from signer.cli.printer import Printer, json_option, table
 
 if TYPE_CHECKING:
     from signer.custody.jobs.sources import SecretSource
+    from signer.custody.orders import TokenRow
 
 
 @click.group(name="token")
@@ -44,7 +45,7 @@ def list_(
                     row.model,
                     "ready" if row.initialized else "uninitialised",
                     row.pin_state,
-                    row.profile or "none: unknown",
+                    _profile_words(row),
                 )
                 for row in rows
             ],
@@ -72,10 +73,25 @@ def setup(
     """
     from signer.cli.wiring import token_choice
     from signer.custody.orders import set_up_token
+    from signer.messages.card import UNPROVEN
 
-    keys = set_up_token(token_choice(profile, module, label, serial), pin)
+    token = token_choice(profile, module, label, serial)
+    keys = set_up_token(token, pin)
     words = [f"made {name}" for name in keys.made] + [f"{name} was there" for name in keys.present]
-    printer.result({"made": list(keys.made), "present": list(keys.present)}, "\n".join(words))
+    proven = token.profile.proven
+    printer.result(
+        {"made": list(keys.made), "present": list(keys.present), "proven": proven},
+        "\n".join(words if proven else [*words, UNPROVEN]),
+    )
+
+
+def _profile_words(row: "TokenRow") -> str:
+    from signer.messages.card import profile_words
+
+    if row.described_by is None:
+        return "none: unknown"
+    words = profile_words(row.described_by, proven=row.proven is True)
+    return words if row.profile is not None else f"not this one: {words}"
 
 
 @command.command()

@@ -7,6 +7,7 @@ from signer.custody.jobs.sources import TokenChoice
 from signer.custody.orders import TokenRow, list_tokens
 from signer.errors import SignerError
 from signer.hsm.module_file import require_unchangeable
+from signer.messages.card import UNPROVEN
 
 _PIN_WORDS = {
     "low": ("warn", "a wrong PIN was tried before", "log in once with the right PIN"),
@@ -114,10 +115,16 @@ def _kind_finding(token: TokenChoice, row: TokenRow) -> Finding:
             "bad",
             f"the token is {row.manufacturer!r} {row.model!r}, "
             f"not what profile {token.profile.name!r} describes",
-            "take the profile of this device",
+            "take the profile of this device"
+            if row.described_by is None
+            else f"token.profile: {row.described_by}",
         )
     if not row.initialized:
         return Finding(
             "D_TOKEN", "bad", "the token is not initialised", f"once: {token.profile.initialise}"
         )
-    return Finding("D_TOKEN", "ok", f"exactly one token matches: serial {row.serial}")
+    matching = f"exactly one token matches: serial {row.serial}"
+    if not token.profile.proven:
+        fix = "use a device whose profile says `provenance: strict`"
+        return Finding("D_TOKEN", "warn", f"{matching}; {UNPROVEN}", fix)
+    return Finding("D_TOKEN", "ok", matching)

@@ -42,7 +42,9 @@ class TokenRow:
     model: str
     initialized: bool
     pin_state: str  # ok, low, final try, locked
-    profile: str | None  # the profile that describes it
+    profile: str | None  # the profile that was meant, if it describes it
+    described_by: str | None  # that one, or the packaged one that does; None: no profile does
+    proven: bool | None  # whether by that profile it can prove where its keys were made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +78,8 @@ def list_tokens(token: TokenChoice) -> list[TokenRow]:
                 initialized=fields.boolean("initialized"),
                 pin_state=fields.take("pin_state"),
                 profile=fields.take("profile"),
+                described_by=fields.take("described_by"),
+                proven=fields.take("proven"),
             )
         )
         fields.done()

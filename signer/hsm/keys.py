@@ -211,7 +211,9 @@ def _receiving(session: TokenSession, pair: Pair) -> ReceivingKey:
 def _provenance(session: TokenSession, label: str, pair: Pair) -> Provenance:
     what = f"key {label!r} on {session.token.describe()}"
     usage = usage_of(label == IDENTITY_LABEL, pair.public)
-    return require_provenance(pair.attributes, usage, curve=pair.is_p256, what=what)
+    return require_provenance(
+        pair.attributes, usage, curve=pair.is_p256, proven=session.profile.proven, what=what
+    )
 
 
 def _make(session: TokenSession, label: str) -> Pair:

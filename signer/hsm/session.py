@@ -78,11 +78,11 @@ def open_session(
         session = token.slot.get_token().open()
     try:
         if on_pad:
-            _login(module, session, now, None)
+            _login(module, session, now, None, profile)
         else:
             with pin_source.read(name) as pin:
                 _require_length(pin, profile)
-                _login(module, session, now, pin)
+                _login(module, session, now, pin, profile)
         try:
             yield TokenSession(module, now, profile, session)
         finally:
@@ -129,7 +129,13 @@ def _require_length(pin: SecretBytes, profile: DeviceProfile) -> None:
         )
 
 
-def _login(module: Module, session: Session, token: TokenInfo, pin: SecretBytes | None) -> None:
+def _login(
+    module: Module,
+    session: Session,
+    token: TokenInfo,
+    pin: SecretBytes | None,
+    profile: DeviceProfile,
+) -> None:
     """Try the PIN, exactly once; None is one typed on the device."""
     name = token.describe()
     try:
@@ -139,14 +145,17 @@ def _login(module: Module, session: Session, token: TokenInfo, pin: SecretBytes 
         if error.code != "E_PIN_REFUSED":
             raise
         raise PinError(
-            f"{name} refused the PIN{_tries_left(token)}; it was tried once",
+            f"{name} refused the PIN{_tries_left(token, profile)}; it was tried once",
             hint="make sure of the PIN before you try again",
             code="E_PIN_REFUSED",
         ) from None
 
 
-def _tries_left(token: TokenInfo) -> str:
-    """Return what the token says of its counter after a refused PIN; it never says a number."""
+def _tries_left(token: TokenInfo, profile: DeviceProfile) -> str:
+    """Return what the token says of its counter after a refused PIN; it never says a number.
+
+    Of a kind that locks without a flag before, that is said.
+    """
     try:
         now = TokenInfo.read(token.slot)
     except (PKCS11Error, UnicodeError):
@@ -155,4 +164,9 @@ def _tries_left(token: TokenInfo) -> str:
         return " and is locked now"
     if now.final_try:
         return " and locks on the next wrong one"
-    return " and counts few tries left" if now.count_low else ""
+    if now.count_low:
+        return " and counts few tries left"
+    if profile.pin_lock != "silent":
+        return ""
+    many = "" if profile.pin_tries is None else f" after {profile.pin_tries} in a row"
+    return f", and its kind locks{many} without a warning"

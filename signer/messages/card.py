@@ -33,6 +33,8 @@ MAX_CERTIFICATE_BYTES = 8 * 1024
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}"
 _SELF_DESCRIPTION = r"[ -~]{0,64}"  # what tokens call themselves: printable ASCII
+# What is shown of a token whose card claims nothing of where its keys were made.
+UNPROVEN = "UNPROVEN: its module cannot prove that its keys were made on it"
 _ATTRIBUTES = ("local", "always_sensitive", "never_extractable", "extractable")
 
 
@@ -82,6 +84,7 @@ class CardBody:
     profile: str
     key_backup: str  # one of KEY_BACKUPS: whether the vendor lets keys leave or clone
     software: bool  # a token that protects nothing, for rehearsals
+    proven: bool  # its module says that its keys were made on it and cannot leave it
     created: int  # Unix seconds
     attestation: Attestation | None = None
 
@@ -103,13 +106,15 @@ class CardBody:
                     "profile": self.profile,
                     "key_backup": self.key_backup,
                     "software": self.software,
-                    # A card is made only for keys that passed the provenance check.
+                    # Claimed only of keys that passed the strict check, else nothing is.
                     "keys": {
                         "local": True,
                         "always_sensitive": True,
                         "never_extractable": True,
                         "extractable": False,
-                    },
+                    }
+                    if self.proven
+                    else None,
                 },
                 "created": self.created,
                 "attestation": None if self.attestation is None else self.attestation.to_json(),
@@ -131,6 +136,7 @@ class CardBody:
         attestation = fields.take("attestation")
         token = fields.nested("token")
         fields.done()
+        keys = token.take("keys")
         body = cls(
             name=name,
             id_sign=id_sign,
@@ -143,22 +149,21 @@ class CardBody:
             profile=token.string("profile", pattern=r"[a-z0-9][a-z0-9-]{0,31}"),
             key_backup=token.choice("key_backup", KEY_BACKUPS),
             software=token.boolean("software"),
+            proven=keys is not None,
             created=created,
             attestation=None
             if attestation is None
             else Attestation.parse(attestation, f"{what}: attestation"),
         )
-        keys = token.nested("keys")
         token.done()
-        provenance = {name: keys.boolean(name) for name in _ATTRIBUTES}
-        keys.done()
-        wrong = [name for name in _ATTRIBUTES if provenance[name] == (name == "extractable")]
-        if wrong:
-            raise CardError(
-                f"{what}: by its own card the key was not made on the token ({', '.join(wrong)})",
-                hint="the holder runs `signer token setup` and `signer token card` again",
-            )
+        if keys is not None:
+            _require_made_there(Fields(keys, f"{what}: token: keys"), what)
         return body
+
+    @property
+    def profile_words(self) -> str:
+        """The profile, as people are shown it."""
+        return profile_words(self.profile, proven=self.proven)
 
     @property
     def keys(self) -> dict[str, bytes]:
@@ -219,6 +224,22 @@ class Card:
     def to_json(self) -> dict[str, Any]:
         """Return the signed card as a JSON object."""
         return self.signed.to_json()
+
+
+def profile_words(name: str, *, proven: bool) -> str:
+    """Return a profile's name as people are shown it; what can prove nothing is marked."""
+    return name if proven else f"{name} {UNPROVEN.partition(':')[0]}"
+
+
+def _require_made_there(keys: Fields, what: str) -> None:
+    claims = {name: keys.boolean(name) for name in _ATTRIBUTES}
+    keys.done()
+    wrong = [name for name in _ATTRIBUTES if claims[name] == (name == "extractable")]
+    if wrong:
+        raise CardError(
+            f"{what}: by its own card the key was not made on the token ({', '.join(wrong)})",
+            hint="the holder runs `signer token setup` and `signer token card` again",
+        )
 
 
 def _receiving_key(value: Any, what: str) -> bytes:

@@ -22,7 +22,7 @@ from signer.bls.encoding import PublicKey
 from signer.errors import GroupFileError
 from signer.messages.activation import Activation
 from signer.messages.amendment import MAX_AMENDMENTS, Amendment, Chain
-from signer.messages.card import Card, fingerprint
+from signer.messages.card import UNPROVEN, Card, fingerprint
 from signer.messages.credentials import bls_credentials
 from signer.messages.group_id import MAX_EPOCH, ROLES, Certified, group_id_of, holders_digest
 from signer.messages.networks import Network
@@ -352,6 +352,8 @@ def _require_fresh_cards(group: GroupFile, what: str) -> None:
         require_fresh_card(before, replacement.body.index, replacement.card, place)
         if replacement.card.body.software and not group.rehearsal and group.certified is not None:
             raise GroupFileError(f"{place}: its token is software that protects nothing")
+        if not replacement.card.body.proven:
+            raise GroupFileError(f"{place}: its token is {UNPROVEN}")
 
 
 def _certified(fields: Fields) -> Certified | None:

@@ -69,6 +69,7 @@ class DrillPool:
             profile="softhsm2",
             key_backup="impossible",
             software=False,
+            proven=True,
             created=NOW,
         )
         signed = sign(self.keys[index], CARD_TYPE, body.to_payload())

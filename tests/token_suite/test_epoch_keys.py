@@ -78,7 +78,7 @@ def test_each_ceremony_has_a_key_of_its_own(session: TokenSession) -> None:
     for count in (2, 3):
         key = make_receiving_key(session)
         key.require_own_point()
-        assert key.provenance.local
+        assert key.provenance.proven
         assert key.public_point not in known
         known.add(key.public_point)
         assert points(session) == known

@@ -1,5 +1,6 @@
 """The two keys on a real token: made once, checked always, never overwritten."""
 
+import dataclasses
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -135,11 +136,12 @@ def test_what_the_keys_may_do(session: TokenSession) -> None:
 def test_provenance_for_the_card(session: TokenSession) -> None:
     ensure_keys(session)
     for key in (identity_key(session), receiving_key(session)):
-        assert key.provenance.local
-        assert key.provenance.always_sensitive
-        assert key.provenance.never_extractable
-        assert not key.provenance.extractable
+        assert key.provenance.proven
         assert "private" not in repr(key)
+    doubted = dataclasses.replace(session.profile, provenance="unproven", ceremony=False)
+    session = dataclasses.replace(session, profile=doubted)
+    for key in (identity_key(session), receiving_key(session)):
+        assert not key.provenance.proven  # whatever it says of itself
 
 
 @pytest.mark.parametrize("message", [b"", b"card", bytes(100_000)])

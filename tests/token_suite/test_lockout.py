@@ -9,16 +9,21 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from signer.errors import PinError, PinFinalTryError, PinLockedError
-from signer.hsm.discovery import TokenInfo, TokenSelector, find_token
+from signer.hsm.discovery import (
+    TokenInfo,
+    TokenSelector,
+    find_token,
+    profile_for,
+    require_profile,
+)
 from signer.hsm.module import Module, load_module
 from signer.hsm.pin import PinFile
-from signer.hsm.profile import load_profile
+from signer.hsm.profile import DeviceProfile
 from signer.hsm.session import open_session
 from tests.conftest import unavailable
 from tests.token_suite.conftest import FixedPin
@@ -125,9 +130,18 @@ def running() -> set[int]:
 
 def login(module: Module, pin: FixedPin, *, final_try: bool = False) -> None:
     """Log in once, and out."""
-    profile = replace(load_profile("softhsm2"), pin_min=4, pin_max=8)
-    with open_session(module, token(module), profile, pin, final_try=final_try):
+    with open_session(module, token(module), profile(module), pin, final_try=final_try):
         return
+
+
+def profile(module: Module) -> DeviceProfile:
+    """Return the packaged profile of this token; its version decides which."""
+    found = profile_for(token(module), MODULE)
+    assert found is not None
+    assert found.name in ("opencryptoki", "opencryptoki-3-8")
+    require_profile(token(module), found)
+    assert (found.pin_tries, found.pin_lock) == (3, "flags")
+    return found
 
 
 def token(module: Module) -> TokenInfo:
@@ -170,10 +184,9 @@ def test_an_so_pin_is_a_wrong_pin(module: Module, tmp_path: Path) -> None:
     path = tmp_path / "pin"
     path.touch(mode=0o600)
     path.write_text(SO_PIN)
-    profile = replace(load_profile("softhsm2"), pin_min=4, pin_max=8)
     with (
         pytest.raises(PinError) as caught,
-        open_session(module, token(module), profile, PinFile(path)),
+        open_session(module, token(module), profile(module), PinFile(path)),
     ):
         pass
     assert caught.value.code == "E_PIN_REFUSED"

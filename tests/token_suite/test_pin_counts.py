@@ -1,5 +1,6 @@
 """A PIN is tried once, or not at all. On a token in memory, where counting is exact."""
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from pkcs11.constants import TokenFlag
 
 from signer.errors import PinError, PinFinalTryError, PinLockedError, TokenError, TokenRemovedError
 from signer.hsm.discovery import list_tokens
+from signer.hsm.profile import load_profile
 from signer.hsm.session import open_session
 
 
@@ -54,6 +56,22 @@ def test_refusal_says_what_the_counter_says(fake_desk: Any, flag: TokenFlag, wor
         pass
     assert caught.value.code == "E_PIN_REFUSED"
     assert len(fake_desk.module.tries) == 1
+
+
+@pytest.mark.case("X877", "wrong PIN on a kind of token that locks and tells nothing before")
+@pytest.mark.parametrize(("tries", "words"), [(3, "locks after 3 in a row"), (None, "kind locks")])
+def test_refusal_by_a_token_that_locks_without_a_flag(
+    fake_desk: Any, tries: int | None, words: str
+) -> None:
+    fake_desk.pin.pin = b"9999"
+    fake_desk.profile = dataclasses.replace(fake_desk.profile, pin_lock="silent", pin_tries=tries)
+    with pytest.raises(PinError, match=f"{words} without a warning") as caught, fake_desk.open():
+        pass
+    assert caught.value.code == "E_PIN_REFUSED"
+    fake_desk.profile = load_profile("softhsm2")
+    with pytest.raises(PinError) as caught, fake_desk.open():
+        pass
+    assert "warning" not in caught.value.message
 
 
 @pytest.mark.case("T1", "final try: the PIN is not even asked for")

@@ -50,7 +50,7 @@ def test_what_is_sealed_opens_and_nothing_else_does(device: Any) -> None:
         key, other = receiving_key(session), make_receiving_key(session)
         key.require_own_point()
         assert key.method == device.profile.seal == method_of(key.public_point)
-        assert key.provenance.local
+        assert key.provenance.proven
         envelope = sealed(key)
         with unseal_share(envelope, BINDING, key.public_point, key.unlock) as share:
             assert bytes(share.expose()) == SHARE

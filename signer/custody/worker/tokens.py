@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from signer.custody.jobs.tokens import ListTokens, MakeCard, SetUpToken
 from signer.custody.worker.anchoring import serial_digest
 from signer.custody.worker.desk_token import module_of, session_on
 from signer.errors import CardError, TokenKeyError, UnknownTokenError
-from signer.hsm.discovery import TokenInfo, require_profile
+from signer.hsm.discovery import TokenInfo, profile_for, require_profile
 from signer.hsm.discovery import list_tokens as present_tokens
 from signer.hsm.keys import (
     IdentityKey,
@@ -33,7 +34,7 @@ def list_tokens(fields: Fields) -> dict[str, Any]:
     """List the tokens that the module shows."""
     job = ListTokens.parse(fields)
     with module_of(job.token) as (module, profile):
-        return {"tokens": [_row(token, profile) for token in present_tokens(module)]}
+        return {"tokens": [_row(token, profile, module.path) for token in present_tokens(module)]}
 
 
 def set_up_token(fields: Fields) -> dict[str, Any]:
@@ -80,6 +81,8 @@ def make_card(fields: Fields) -> dict[str, Any]:
             profile=profile.name,
             key_backup="possible" if weak_backup else profile.key_backup,
             software=profile.software or (spare is not None and spare.body.software),
+            proven=(identity.provenance.proven and receiving.provenance.proven)
+            and (spare is None or spare.body.proven),
             created=job.created,
             attestation=job.attestation,
         )
@@ -130,12 +133,13 @@ def _require_other_token(session: TokenSession, identity: IdentityKey, spare: Ca
         )
 
 
-def _row(token: TokenInfo, profile: DeviceProfile) -> dict[str, Any]:
+def _row(token: TokenInfo, profile: DeviceProfile, module: Path) -> dict[str, Any]:
+    best: DeviceProfile | None = profile
     try:
         require_profile(token, profile)
         known: str | None = profile.name
     except UnknownTokenError:
-        known = None
+        known, best = None, profile_for(token, module)
     return {
         "label": _ascii(token.label),
         "serial": _ascii(token.serial),
@@ -144,6 +148,8 @@ def _row(token: TokenInfo, profile: DeviceProfile) -> dict[str, Any]:
         "initialized": token.initialized,
         "pin_state": _pin_state(token),
         "profile": known,
+        "described_by": None if best is None else best.name,
+        "proven": None if best is None else best.proven,
     }
 
 

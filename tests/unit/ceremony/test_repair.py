@@ -195,6 +195,9 @@ def test_a_new_card_shows_new_keys() -> None:
     soft = make_card("returned 2", software=True)
     with pytest.raises(CeremonyError, match="software"):
         RepairSetting.of(replace(HONEST.setting.roster, card=soft), group)
+    doubted = make_card("returned 2", proven=False)
+    with pytest.raises(CeremonyError, match="UNPROVEN"):
+        RepairSetting.of(replace(HONEST.setting.roster, card=doubted), group)
     renewed = pool_of(3, 5).people[2].renewed()  # the same token, with a fresh receiving key
     RepairSetting.of(replace(HONEST.setting.roster, card=renewed.card), group)
 

@@ -210,6 +210,17 @@ def test_software_tokens_only_rehearse() -> None:
     refused("E_ROSTER", "protects nothing", Roster.parse, canonical(value))
 
 
+@pytest.mark.case("X874", "token that can prove nothing of its keys, in a ceremony or a rehearsal")
+@pytest.mark.parametrize("rehearsal", [False, True])
+def test_no_ceremony_with_keys_of_unknown_origin(rehearsal: bool) -> None:
+    doubted = make_card("doubted", proven=False)
+    cards = members(doubted, *ROSTER.members[1:])
+    refused("E_ROSTER", "'doubted'.*UNPROVEN", parse, members=cards, rehearsal=rehearsal)
+    value = split().setting.roster.to_json()
+    value["terms"]["dealer"] = doubted.to_json()
+    refused("E_ROSTER", "'doubted'.*UNPROVEN", Roster.parse, canonical(value))
+
+
 # Joining
 
 

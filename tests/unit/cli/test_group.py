@@ -1,6 +1,7 @@
 """What people are told of a group: `group show`, `request show`, `agent status`, the doctor."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,16 @@ import pytest
 from click.testing import CliRunner
 
 from signer.agent.doctor import papers_finding
+from signer.cli.agent import _token_words as token_words
 from signer.cli.main import cli
 from signer.cli.printer import Printer
 from signer.custody.desk import Desk
 from signer.errors import DeniedError, SignerError
-from signer.messages.card import fingerprint
+from signer.messages.card import UNPROVEN, fingerprint
 from signer.messages.group_file import GroupFile
 from tests.simulators.desk import desk_of
 from tests.simulators.drills import simulated_status
-from tests.simulators.holders import SimulatedPool
+from tests.simulators.holders import SimulatedPool, make_card
 
 POOL = SimulatedPool.new()
 MADE = SimulatedPool.new(origin="dkg", rehearsal=True)
@@ -47,6 +49,37 @@ def test_a_split_group_is_shown_with_its_dealer(tmp_path: Path) -> None:
     assert "A dealer has held the whole key" in text
     assert "REHEARSAL" not in text
     assert "NOT ACTIVE" not in text
+
+
+def test_a_token_that_proves_nothing_is_marked(tmp_path: Path) -> None:
+    doubted = make_card("holder 2", proven=False, profile="nss-softokn")
+    cards = (POOL.group.cards[0], doubted, *POOL.group.cards[2:])
+    path = written(tmp_path, replace(POOL.group, cards=cards))
+    lines = run("group", "show", path).splitlines()
+    marked = [line for line in lines if "UNPROVEN" in line]
+    assert len(marked) == 1
+    assert re.match(r"2 +holder 2 +nss-softokn UNPROVEN ", marked[0])
+    holders = json.loads(run("group", "show", path, "--json"))["holders"]
+    assert [holder["proven"] for holder in holders] == [True, False, True, True, True]
+
+
+def test_a_status_says_what_its_token_proves() -> None:
+    raw = {"group": POOL.group.group_id.hex(), "epoch": 1}
+    token = {"state": "ready", "reason": "", "since": 0}
+    said = {
+        word: simulated_status(raw | {"token": token | more}, 1).token
+        for word, more in {
+            "nothing": {},
+            "strict": {"provenance": "strict"},
+            "unproven": {"provenance": "unproven"},
+            "later": {"provenance": "attested"},
+        }.items()
+    }
+    proven = {word: status.proven for word, status in said.items()}
+    assert proven == {"nothing": None, "strict": True, "unproven": False, "later": None}
+    words = {word: token_words(status) for word, status in said.items()}
+    assert words["unproven"] == f"ready; {UNPROVEN}"
+    assert {words[word] for word in ("nothing", "strict", "later")} == {"ready"}
 
 
 def test_a_rehearsal_says_so_before_every_fingerprint(tmp_path: Path) -> None:

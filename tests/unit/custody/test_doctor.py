@@ -1,5 +1,6 @@
 """The doctor's findings about a machine, its files and its token. Nothing is mended."""
 
+import dataclasses
 import os
 import stat
 from pathlib import Path
@@ -276,6 +277,7 @@ def row(**changes: object) -> TokenRow:
     values = {
         "label": "holder-1", "serial": "aa", "manufacturer": "M", "model": "N",
         "initialized": True, "pin_state": "ok", "profile": "softhsm2",
+        "described_by": "softhsm2", "proven": True,
     }  # fmt: skip
     return TokenRow(**(values | changes))  # type: ignore[arg-type]
 
@@ -317,6 +319,22 @@ def test_the_configured_token_is_judged(
     assert dict(short(found) for found in matching_findings(token, rows)) == expected
 
 
+def test_a_token_that_proves_nothing_is_warned_of() -> None:
+    profile = dataclasses.replace(load_profile("softhsm2"), provenance="unproven", ceremony=False)
+    found = matching_findings(choice(profile=profile), [row(proven=False)])[0]
+    assert short(found) == ("D_TOKEN", "warn")
+    assert "serial aa; UNPROVEN: " in found.what
+    assert "UNPROVEN" not in matching_findings(choice(), [row()])[0].what
+
+
+@pytest.mark.case("X871", "doctor: the profile is another device's, and which one is this one's")
+def test_the_right_profile_is_named() -> None:
+    (found, *_) = matching_findings(choice(), [row(profile=None, described_by="yubihsm2")])
+    assert (short(found), found.fix) == (("D_TOKEN", "bad"), "token.profile: yubihsm2")
+    (found, *_) = matching_findings(choice(), [row(profile=None, described_by=None)])
+    assert found.fix == "take the profile of this device"
+
+
 @pytest.mark.case("T8", "doctor: module missing, not ELF, writable by others")
 def test_a_module_that_others_can_change_is_not_loaded(tmp_path: Path) -> None:
     path = tmp_path / "module.so"
@@ -331,8 +349,6 @@ def test_a_module_that_others_can_change_is_not_loaded(tmp_path: Path) -> None:
 
 
 def test_a_profile_without_a_module_here_is_bad() -> None:
-    import dataclasses
-
     profile = dataclasses.replace(
         load_profile("softhsm2"), modules=(ModulePlace(Path("/nowhere.so"), "us"),)
     )

@@ -35,9 +35,7 @@ def check(found: Attributes, usage: Attribute = Attribute.DERIVE) -> Provenance:
 
 def test_a_key_made_on_the_token() -> None:
     assert set(GOOD) == set(PROVENANCE_ATTRIBUTES)
-    assert check(GOOD) == Provenance(
-        local=True, always_sensitive=True, never_extractable=True, extractable=False
-    )
+    assert check(GOOD) == Provenance(proven=True)
 
 
 @pytest.mark.case("T6", "each attribute of a key's provenance wrong in turn, and not told")
@@ -53,7 +51,7 @@ def test_each_attribute_matters(attribute: Attribute) -> None:
 def test_not_told(attribute: Attribute) -> None:
     found = {key: value for key, value in GOOD.items() if key is not attribute}
     if attribute in (Attribute.SIGN, Attribute.DECRYPT, Attribute.UNWRAP):
-        assert check(found).local  # a usage nobody heard of is not offered
+        assert check(found).proven  # a usage nobody heard of is not offered
     else:
         with pytest.raises(ProvenanceError, match=str(attribute.name)):
             check(found)
@@ -69,6 +67,28 @@ def test_one_is_not_true() -> None:
 def test_usage_is_asked_for() -> None:
     with pytest.raises(ProvenanceError, match="SIGN is False"):
         check(GOOD, Attribute.SIGN)
+
+
+HISTORY = (Attribute.LOCAL, Attribute.ALWAYS_SENSITIVE, Attribute.NEVER_EXTRACTABLE)
+
+
+def of_unproven(found: Attributes) -> Provenance:
+    return require_provenance(found, Attribute.DERIVE, proven=False, what="key 'epoch-kex'")
+
+
+@pytest.mark.parametrize("attribute", HISTORY)
+def test_a_token_that_can_prove_nothing_is_not_asked_to(attribute: Attribute) -> None:
+    silent = {key: value for key, value in GOOD.items() if key is not attribute}
+    for found in (GOOD, GOOD | {attribute: False}, silent):
+        assert of_unproven(found) == Provenance(proven=False)  # whatever it says of it
+
+
+@pytest.mark.case("X872", "key that could leave its token, on one that can prove nothing anyhow")
+@pytest.mark.parametrize("attribute", [one for one in PROVENANCE_ATTRIBUTES if one not in HISTORY])
+def test_a_key_must_stay_even_where_nothing_is_proven(attribute: Attribute) -> None:
+    wrong = b"other curve" if attribute is Attribute.EC_PARAMS else not GOOD[attribute]
+    with pytest.raises(ProvenanceError, match=f"epoch-kex.*{attribute.name} is"):
+        of_unproven(GOOD | {attribute: wrong})
 
 
 class HalfKnowing:

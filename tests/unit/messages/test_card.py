@@ -17,6 +17,7 @@ from signer.messages.card import (
     MAX_CERTIFICATE_BYTES,
     MAX_CERTIFICATES,
     MAX_PAYLOAD_BYTES,
+    UNPROVEN,
     Attestation,
     Card,
     CardBody,
@@ -136,6 +137,34 @@ def test_a_backup_key_is_nobody_elses(role: str) -> None:
     refuse_shared_keys((FULL, make_card("Ben", kex_backup=new_point())), "group file")
 
 
+def test_a_card_of_a_token_that_proves_nothing_claims_nothing() -> None:
+    card = make_card("Ada", proven=False, profile="nss-softokn")
+    assert payload_of(card)["token"]["keys"] is None
+    again = Card.parse_file(canonical(card.to_json()), "card")
+    assert (again, again.body.proven) == (card, False)
+    assert again.body.profile_words == "nss-softokn UNPROVEN"
+    assert make_card("Ada").body.profile_words == "softhsm2"
+    assert UNPROVEN.startswith("UNPROVEN: ")
+
+
+@pytest.mark.case("X873", "card whose claims are neither all made nor left out")
+@pytest.mark.parametrize("keys", [False, True, 0, "", "unproven", [], {}])
+def test_claims_are_made_whole_or_not_at_all(keys: Any) -> None:
+    with pytest.raises(SchemaError, match="keys"):
+        parse_token(keys=keys)
+
+
+@pytest.mark.case("X873", "card that claims a little less than all")
+@pytest.mark.parametrize("claim", ["local", "always_sensitive", "never_extractable", "extractable"])
+def test_no_claim_is_made_in_part(claim: str) -> None:
+    said = payload_of(FULL)["token"]["keys"]
+    with pytest.raises(CardError, match=f"not made on the token .{claim}"):
+        parse_token(keys=said | {claim: not said[claim]})
+    for value in (None, int(said[claim])):
+        with pytest.raises(SchemaError, match=claim):
+            parse_token(keys=said | {claim: value})
+
+
 WRONG_WORDS: dict[str, list[Any]] = {
     "key_backup": [True, None, "", "no", "POSSIBLE", ["possible"]],
     "software": [0, 1, None, "false", []],
@@ -202,7 +231,7 @@ def test_the_largest_card_fits(kind: str) -> None:
     assert Card.parse_file(raw, "card") == card
 
 
-@pytest.mark.parametrize("claim", ["epoch_nonce", "key_backup", "software"])
+@pytest.mark.parametrize("claim", ["epoch_nonce", "key_backup", "software", "proven"])
 def test_no_claim_is_made_by_leaving_it_out(claim: str) -> None:
     said = {f.name: getattr(FULL.body, f.name) for f in fields(FULL.body) if f.name != claim}
     with pytest.raises(TypeError, match=claim):

@@ -179,6 +179,12 @@ def test_a_replaced_card_has_fresh_keys() -> None:
         replaced(GROUP, 2, make_card("holder 5"))
 
 
+@pytest.mark.case("X874", "a replacement on a token that can prove nothing of its keys")
+def test_a_replaced_card_is_of_a_token_that_proves_its_keys() -> None:
+    with pytest.raises(GroupFileError, match="replacement 1: its token is UNPROVEN"):
+        replaced(GROUP, 2, make_card("again", proven=False))
+
+
 class TestWorker:
     """The worker believes the bound keys alone, since the envelope opens under no others."""
 
