@@ -82,13 +82,15 @@ def targets() -> dict[str, Target]:
     witness = reply.witness
     assert witness is not None
     opened = {
-        "version": 2, "group": group.group_id.hex(), "index": 1, "network": group.network.name,
+        "version": 3, "group": group.group_id.hex(), "index": 1, "network": group.network.name,
         "genesis_validators_root": group.network.genesis_validators_root.hex(),
-        "epoch": 1, "recovered": False,
+        "epoch": 1, "certificate": "00" * 32, "recovered": False,
     }  # fmt: skip
     first, head = record_line(0, bytes(32), NOW, "OPENED", opened)
     second, head = record_line(1, head, NOW, "POLICY", {"number": 0, "digest": "00" * 32})
-    third, _ = record_line(2, head, NOW, "EPOCH", {"epoch": 2, "certificate": "00" * 32})
+    third, _ = record_line(
+        2, head, NOW, "EPOCH", {"epoch": 2, "certificate": "01" * 32, "recovered": False}
+    )
     policy = canonical(pool.policy.to_json())
     order = DrillOrder(
         group_id=group.group_id, epoch=1, nonce=bytes(32), moment=NOW, expires=NOW + 60
