@@ -20,6 +20,7 @@ from signer.ceremony.statement import parse_statement
 from signer.custody.journal_state import JournalState
 from signer.custody.record import record_line
 from signer.errors import SignerError
+from signer.hsm.uri import TokenUri
 from signer.messages.amendment import AmendmentBody
 from signer.messages.card import Card
 from signer.messages.drill import DrillOrder
@@ -68,6 +69,12 @@ def _policy(data: bytes) -> Policy:
     policy = Policy.parse(parse_yaml_object(data, what="policy", max_bytes=256 * 1024))
     assert Policy.parse(policy.to_json()).digest == policy.digest
     return policy
+
+
+def _token_uri(data: bytes) -> TokenUri:
+    uri = TokenUri.parse(data.decode("latin-1"), "uri")
+    assert TokenUri.parse(str(uri), "uri").serial == uri.serial
+    return uri
 
 
 @functools.cache
@@ -130,6 +137,10 @@ def targets() -> dict[str, Target]:
             GroupFile.parse, (group.to_bytes(), SimulatedPool.new(origin="dkg").group.to_bytes())
         ),
         "network": Target(parse_network_file, (network,)),
+        "token uri": Target(
+            _token_uri,
+            (b"pkcs11:token=a%20b;serial=1f;slot-id=2?module-path=/m&pin-source=file:/p",),
+        ),
     }
 
 
