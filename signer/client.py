@@ -40,6 +40,7 @@ class TokenStatus:
     reason: str = ""
     since: int = 0  # Unix seconds
     proven: bool | None = None  # whether it can prove where its keys were made; None: not told
+    uri: str = ""  # RFC 7512; empty of an agent of before
 
     @classmethod
     def take(cls, fields: Fields) -> Self:
@@ -53,6 +54,9 @@ class TokenStatus:
             proven=_PROVEN.get(fields.string("provenance", pattern=r"[a-z]{1,16}"))
             if fields.has("provenance")
             else None,
+            uri=fields.string("uri", pattern=r"pkcs11:[!-~]*", max_length=1024)
+            if fields.has("uri")
+            else "",
         )
 
 

@@ -10,6 +10,7 @@ from signer.custody.jobs.sources import SecretSource, TokenChoice, display_varia
 from signer.errors import ConfigError, InputError, SchemaError
 from signer.files import read_file
 from signer.hsm.profile import load_profile
+from signer.hsm.uri import TokenUri, is_uri
 from signer.messages.networks import MAX_FILE_BYTES, Network, parse_network_file
 from signer.strict import Fields
 from signer.strict_yaml import parse_yaml_object
@@ -64,14 +65,15 @@ class AgentConfig:
         base = path.resolve().parent
         fields = Fields(parse_yaml_object(raw, what=what, max_bytes=MAX_BYTES), what)
         fields.constant("version", 1)
+        token, pin_file = _token(fields.nested("token"), base)
         config = cls(
             socket=_path(fields, "socket", base),
             state=_path(fields, "state", base),
             group=_path(fields, "group", base),
             envelope=_path(fields, "envelope", base),
             policy=_path(fields, "policy", base),
-            token=_token(fields.nested("token"), base),
-            pin=_pin(fields.nested("pin"), base),
+            token=token,
+            pin=_pin_beside(pin_file, fields, base),
             peers=_peers(fields.nested("peers")),
             network=_network(fields.nested("network"), base) if fields.has("network") else None,
             threads=fields.integer("threads", low=1, high=64) if fields.has("threads") else 1,
@@ -98,7 +100,9 @@ def _path(fields: Fields, name: str, base: Path) -> Path:
     return base / fields.string(name, pattern=_PATH, max_length=4096)
 
 
-def _token(fields: Fields, base: Path) -> TokenChoice:
+def _token(fields: Fields, base: Path) -> tuple[TokenChoice, str | None]:
+    """Take which token, and the PIN file if its URI names one."""
+
     def optional(name: str, pattern: str) -> str | None:
         return fields.string(name, pattern=pattern, max_length=4096) if fields.has(name) else None
 
@@ -106,16 +110,39 @@ def _token(fields: Fields, base: Path) -> TokenChoice:
     if "/" in profile:
         profile = str(base / profile)
     module = optional("module", _PATH)
-    choice = TokenChoice(
-        profile=load_profile(profile),
-        module=None if module is None else str(base / module),
-        label=optional("label", r"[^\x00\n]{1,32}"),
-        serial=optional("serial", r"[^\x00\n]{1,32}"),
-    )
+    place = None if module is None else str(base / module)
+    uri = TokenUri()
+    if fields.has("uri"):
+        text = fields.string("uri", pattern=r".*", max_length=4096)
+        uri = TokenUri.parse(text, f"{fields.what}: field 'uri'")
+        if fields.has("label") or fields.has("serial"):
+            fields.fail("uri", "says which token; 'label' or 'serial' beside it does too")
+        if place is not None and uri.module not in (None, place):
+            fields.fail("module", "is another than the URI's module-path")
+        choice = TokenChoice.by_uri(load_profile(profile), uri, place or uri.module)
+    else:
+        choice = TokenChoice(
+            profile=load_profile(profile),
+            module=place,
+            label=optional("label", r"[^\x00\n]{1,32}"),
+            serial=optional("serial", r"[^\x00\n]{1,32}"),
+        )
+        if choice.label is not None and is_uri(choice.label):
+            fields.fail("label", "is a URI: write 'uri'")
     fields.done()
-    if choice.label is None and choice.serial is None:
-        fields.fail("serial", "or 'label' must say which token")
-    return choice
+    if choice.label is None and not choice.serial:
+        fields.fail("uri", "with 'token' or 'serial' in it, or 'serial' or 'label', must say which")
+    return choice, uri.pin_file
+
+
+def _pin_beside(pin_file: str | None, fields: Fields, base: Path) -> SecretSource | None:
+    """Take the source of the PIN; a URI that names its file stands for `pin`, or says the same."""
+    if pin_file is None or fields.has("pin"):
+        pin = _pin(fields.nested("pin"), base)
+        if pin_file is not None and pin != SecretSource(file=pin_file):
+            fields.fail("pin", "is another source than the pin-source of token.uri")
+        return pin
+    return SecretSource(file=pin_file)
 
 
 def _pin(fields: Fields, base: Path) -> SecretSource | None:

@@ -41,6 +41,7 @@ def status_of(
             "provenance": custodian.token.profile.provenance,
             "label": custodian.token.label,
             "serial": custodian.token.serial,
+            "uri": custodian.token.uri,
             "state": token.state,
             "reason": token.reason,
             "since": token.since,

@@ -46,6 +46,7 @@ def run(config: Path, witnesses: tuple[Path, ...]) -> None:
 def status(printer: Printer, socket: Path) -> None:
     """Ask the agent at SOCKET which share it serves."""
     import asyncio
+    import shlex
 
     from signer.client import AgentClient
     from signer.messages.card import fingerprint
@@ -60,6 +61,7 @@ def status(printer: Printer, socket: Path) -> None:
                 f"origin   {_origin_words(answer.document)}",
                 f"policy   {fingerprint(answer.policy_digest)}",
                 f"token    {_token_words(answer.token)}",
+                *([f"         {shlex.quote(answer.token.uri)}"] if answer.token.uri else []),
                 f"journal  {_journal_words(answer.document)}",
                 f"exposure {_exposure_words(answer.document)}",
                 f"state    {_state_words(answer)}",

@@ -22,7 +22,9 @@ def token_options(command: _Command) -> _Command:
             help="Device profile: a packaged one's name, or a YAML file.",
         ),
         click.option("--module", type=PATH, help="PKCS#11 module, if not where the profile says."),
-        click.option("--token", "label", help="The token's label."),
+        click.option(
+            "--token", "label", help="The token's label, or its pkcs11: URI (RFC 7512) in quotes."
+        ),
         click.option("--serial", help="The token's serial number: always exactly one token."),
     )
     for option in reversed(options):
@@ -38,7 +40,8 @@ def pin_option(command: _Command) -> _Command:
         from signer.cli.wiring import pin_choice
 
         names = ("pin_file", "pin_fd", "pinentry", "pin_pad", "final_try")
-        pin = pin_choice(**{name: options.pop(name) for name in names})
+        values = {name: options.pop(name) for name in names}
+        pin = pin_choice(**values, token=options.get("label"))
         return command(*args, pin=pin, **options)
 
     chosen: Any = with_pin
@@ -68,7 +71,9 @@ def other_token_options(prefix: str, what: str) -> Callable[[_Command], _Command
 
     def add(command: _Command) -> _Command:
         options = (
-            click.option(f"--{prefix}-token", f"{prefix}_label", help=f"Label of {what}."),
+            click.option(
+                f"--{prefix}-token", f"{prefix}_label", help=f"Label or pkcs11: URI of {what}."
+            ),
             click.option(f"--{prefix}-serial", help=f"Serial number of {what}."),
             click.option(f"--{prefix}-profile", help=f"Device profile of {what}; else --profile."),
             click.option(f"--{prefix}-module", type=PATH, help=f"PKCS#11 module of {what}."),

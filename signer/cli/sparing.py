@@ -65,12 +65,14 @@ def other_device(
         if any(value is not None for value in values.values()):
             raise UsageError(f"--{prefix}-token or --{prefix}-serial must say which token")
         return None
-    same_kind = values["profile"] is None
+    uri = wiring.token_uri(values["label"], f"--{prefix}-token")
+    own_module = values["profile"] is not None or (uri is not None and uri.module is not None)
     choice = wiring.token_choice(
         values["profile"] or profile,
-        values["module"] or (module if same_kind else None),
+        values["module"] or (None if own_module else module),
         values["label"],
         values["serial"],
+        prefix=f"{prefix}-",
     )
-    file = values["pin_file"]
+    file = wiring.pin_file_choice(values["pin_file"], values["label"], f"{prefix}-")
     return Device(choice, None if file is None else SecretSource(file=str(file.absolute())))

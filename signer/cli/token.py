@@ -25,14 +25,18 @@ def command() -> None:
 def list_(
     printer: Printer, profile: str, module: Path | None, label: str | None, serial: str | None
 ) -> None:
-    """List the tokens that the module shows. Needs no PIN, changes nothing."""
+    """List the tokens that the module shows. Needs no PIN, changes nothing.
+
+    The URI of a token is what --token takes, and `uri` under `token` in agent.yaml, as it stands.
+    """
+    import shlex
     from dataclasses import asdict
 
     from signer.cli.wiring import token_choice
     from signer.custody.orders import list_tokens
 
     rows = list_tokens(token_choice(profile, module, label, serial))
-    head = ("LABEL", "SERIAL", "MANUFACTURER", "MODEL", "STATE", "PIN", "PROFILE")
+    head = ("LABEL", "SERIAL", "MANUFACTURER", "MODEL", "STATE", "PIN", "PROFILE", "URI")
     printer.result(
         {"tokens": [asdict(row) for row in rows]},
         table(
@@ -46,6 +50,7 @@ def list_(
                     "ready" if row.initialized else "uninitialised",
                     row.pin_state,
                     _profile_words(row),
+                    "none" if row.uri is None else shlex.quote(row.uri),
                 )
                 for row in rows
             ],

@@ -1,5 +1,6 @@
 """Whether profile, module and token fit each other. Nobody logs in."""
 
+import shlex
 from pathlib import Path
 
 from signer.custody.doctor import Finding
@@ -63,31 +64,23 @@ def module_finding(path: Path) -> Finding:
 
 def matching_findings(token: TokenChoice, rows: list[TokenRow]) -> list[Finding]:
     """Judge the one token that is meant among those that are there."""
-    found = [
-        row
-        for row in rows
-        if token.label in (None, row.label) and token.serial in (None, row.serial)
-    ]
+    found = [row for row in rows if row.meant]
     if not found:
-        there = (
-            ", ".join(f"{row.label!r} ({row.serial})" for row in rows[:8] if row.serial) or "none"
-        )
         return [
             Finding(
                 "D_TOKEN",
                 "bad",
-                f"the configured token is not there; present: {there}",
-                "plug it in, or correct token.serial; `signer token list` shows what is there",
+                f"the configured token is not there; present: {_names(rows) or 'none'}",
+                "plug it in, or correct token.uri; `signer token list` shows what is there",
             )
         ]
     if len(found) > 1:
-        serials = ", ".join(row.serial for row in found[:8])
         return [
             Finding(
                 "D_TOKEN",
                 "bad",
-                f"{len(found)} tokens match: serials {serials}",
-                "name the one by token.serial",
+                f"{len(found)} tokens match: {_names(found)}",
+                "name the one by token.uri",
             )
         ]
     (row,) = found
@@ -98,7 +91,7 @@ def matching_findings(token: TokenChoice, rows: list[TokenRow]) -> list[Finding]
                 "D_TOKEN_SERIAL",
                 "warn",
                 "the token is chosen by its label, which another can have too",
-                f'set token.serial: "{row.serial}"',
+                f"set token.uri instead: {_names([row])}",
             )
         )
     if row.pin_state in _PIN_WORDS:
@@ -123,8 +116,13 @@ def _kind_finding(token: TokenChoice, row: TokenRow) -> Finding:
         return Finding(
             "D_TOKEN", "bad", "the token is not initialised", f"once: {token.profile.initialise}"
         )
-    matching = f"exactly one token matches: serial {row.serial}"
+    matching = f"exactly one token matches: {_names([row])}"
     if not token.profile.proven:
         fix = "use a device whose profile says `provenance: strict`"
         return Finding("D_TOKEN", "warn", f"{matching}; {UNPROVEN}", fix)
     return Finding("D_TOKEN", "ok", matching)
+
+
+def _names(rows: list[TokenRow]) -> str:
+    """Return the URIs of some tokens, quoted as a shell and YAML take them."""
+    return ", ".join(shlex.quote(row.uri) for row in rows[:8] if row.uri)

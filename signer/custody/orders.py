@@ -45,6 +45,8 @@ class TokenRow:
     profile: str | None  # the profile that was meant, if it describes it
     described_by: str | None  # that one, or the packaged one that does; None: no profile does
     proven: bool | None  # whether by that profile it can prove where its keys were made
+    uri: str | None  # RFC 7512; None where nothing names it
+    meant: bool  # whether the choice that was given is this one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +82,8 @@ def list_tokens(token: TokenChoice) -> list[TokenRow]:
                 profile=fields.take("profile"),
                 described_by=fields.take("described_by"),
                 proven=fields.take("proven"),
+                uri=fields.take("uri"),
+                meant=fields.boolean("meant"),
             )
         )
         fields.done()

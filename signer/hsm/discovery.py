@@ -1,8 +1,11 @@
 """Which tokens are there, and the one that is meant.
 
-A token is chosen by label or serial, never by slot number, which changes. Exactly one must match.
+A token is chosen by what it calls itself, never by its slot number alone, which changes. Exactly
+one must match.
 """
 
+import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -20,6 +23,7 @@ from signer.errors import (
 from signer.hsm.module import Module
 from signer.hsm.profile import DeviceProfile, load_profile, profile_names
 from signer.hsm.translate import translated
+from signer.hsm.uri import uri_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +65,11 @@ class TokenInfo:
             slot=slot,
         )
 
+    @property
+    def slot_id(self) -> int:
+        """The slot it is in now."""
+        return int(self.slot.slot_id)
+
     def describe(self) -> str:
         """Return the token's name for messages, safe to print."""
         name = ascii(self.label) if self.initialized else "not initialised"
@@ -69,23 +78,42 @@ class TokenInfo:
 
 @dataclass(frozen=True, slots=True)
 class TokenSelector:
-    """Which token is meant; without either, the only one there is."""
+    """Which token is meant; without any of it, the only one there is."""
 
     label: str | None = None
-    serial: str | None = None
+    serial: str | None = None  # empty: one that has none
+    manufacturer: str | None = None
+    model: str | None = None
+    slot_id: int | None = None
 
     def matches(self, token: TokenInfo) -> bool:
         """Tell whether `token` is meant; one not initialised is meant only by its serial."""
-        if self.serial is not None and token.serial != self.serial:
+        for wanted, there in (
+            (self.serial, token.serial),
+            (self.manufacturer, token.manufacturer),
+            (self.model, token.model),
+        ):
+            if wanted not in (None, there):
+                return False
+        if self.slot_id is not None and self.slot_id != token.slot_id:
             return False
         if self.label is not None:
             return token.initialized and token.label == self.label
-        return token.initialized or self.serial is not None
+        return token.initialized or bool(self.serial)
 
     def describe(self) -> str:
         """Return the choice in words."""
-        parts = [f"label {self.label!a}"] if self.label is not None else []
-        parts += [f"serial {self.serial!a}"] if self.serial is not None else []
+        parts = [
+            f"{name} {value!a}"
+            for name, value in (
+                ("label", self.label),
+                ("serial", self.serial),
+                ("manufacturer", self.manufacturer),
+                ("model", self.model),
+                ("slot id", self.slot_id),
+            )
+            if value is not None
+        ]
         return " and ".join(parts) or "any label"
 
 
@@ -117,24 +145,28 @@ def find_token(module: Module, selector: TokenSelector) -> TokenInfo:
     """Return the one token that `selector` means.
 
     Raises:
-        TokenNotFoundError: none; says which are there.
-        TokenAmbiguousError: several; says their serials.
+        TokenNotFoundError: none; says which are there, by their URIs.
+        TokenAmbiguousError: several; says their URIs.
     """
     tokens = list_tokens(module)
     found = [token for token in tokens if selector.matches(token)]
     if len(found) == 1:
         return found[0]
     if found:
-        serials = ", ".join(ascii(token.serial) for token in found)
         raise TokenAmbiguousError(
-            f"{len(found)} tokens have {selector.describe()}: serials {serials}",
-            hint="choose one with --serial",
+            f"{len(found)} tokens have {selector.describe()}: {names_of(found)}",
+            hint="choose one by its URI, with --token, or by its --serial",
         )
-    there = ", ".join(token.describe() for token in tokens) or "none"
     raise TokenNotFoundError(
-        f"no token has {selector.describe()}; present: {there}",
+        f"no token has {selector.describe()}; present: {names_of(tokens) or 'none'}",
         hint="plug it in, or see `signer token list`",
     )
+
+
+def names_of(tokens: Iterable[TokenInfo]) -> str:
+    """Return the URIs of `tokens`, quoted for a shell; in words what no URI can name."""
+    uris = ((token, uri_of(token)) for token in tokens)
+    return ", ".join(token.describe() if uri is None else shlex.quote(uri) for token, uri in uris)
 
 
 def profile_for(token: TokenInfo, module: Path | None = None) -> DeviceProfile | None:

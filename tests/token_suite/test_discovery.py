@@ -1,6 +1,8 @@
 """Exactly one token, or an error that says what to do."""
 
 import dataclasses
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ from signer.errors import TokenAmbiguousError, TokenError, TokenNotFoundError, U
 from signer.hsm.discovery import TokenSelector, find_token, list_tokens, require_profile
 from signer.hsm.module import load_module
 from signer.hsm.session import open_session
+from signer.hsm.uri import TokenUri, uri_of
+from tests.conftest import unavailable
 
 P11_KIT_TRUST = Path("/usr/lib/x86_64-linux-gnu/pkcs11/p11-kit-trust.so")
 
@@ -44,7 +48,7 @@ def test_the_only_token(softhsm: Any, softhsm_module: Any) -> None:
     ],
 )
 def test_absent(softhsm_module: Any, selector: TokenSelector) -> None:
-    with pytest.raises(TokenNotFoundError, match="'desk'"):
+    with pytest.raises(TokenNotFoundError, match="token=desk'"):
         find_token(softhsm_module, selector)
 
 
@@ -58,10 +62,57 @@ def test_two_with_one_label(softhsm: Any) -> None:
         for selector in (TokenSelector("desk"), TokenSelector()):
             with pytest.raises(TokenAmbiguousError, match="2 tokens") as caught:
                 find_token(module, selector)
-            assert "--serial" in caught.value.hint
+            assert "by its URI" in caught.value.hint
             assert all(serial in caught.value.message for serial in serials)
         for serial in serials:
             assert find_token(module, TokenSelector("desk", serial)).serial == serial
+
+
+@pytest.mark.softhsm
+@pytest.mark.case("X929", "two tokens with one label, told apart by the serial in a URI")
+def test_two_with_one_label_have_two_uris(softhsm: Any) -> None:
+    softhsm.add_token("desk")
+    softhsm.add_token("desk")
+    with softhsm.load() as module:
+        twins = [token for token in list_tokens(module) if token.initialized]
+        with pytest.raises(TokenAmbiguousError) as caught:
+            find_token(module, by_uri("pkcs11:token=desk"))
+        for token in twins:
+            uri = uri_of(token)
+            assert uri is not None
+            assert f"'{uri}'" in caught.value.message
+            serial, slot = token.serial, token.slot_id
+            for said in (
+                uri,
+                f"pkcs11:token=desk;serial={serial}",
+                f"pkcs11:serial={serial};slot-id={slot}",
+                f"pkcs11:token=desk;slot-id={slot}",
+            ):
+                assert find_token(module, by_uri(said)) == token
+                assert find_token(module, by_uri(said)).serial == serial
+        first, second = twins
+        with pytest.raises(TokenNotFoundError, match="slot id"):
+            find_token(module, by_uri(f"pkcs11:serial={first.serial};slot-id={second.slot_id}"))
+
+
+@pytest.mark.softhsm
+def test_p11tool_prints_the_same_uri(softhsm: Any) -> None:
+    tool = shutil.which("p11tool")
+    if tool is None:
+        unavailable("p11tool (gnutls-bin) is not installed")
+    softhsm.add_token("two words; 100% ä")
+    command = [tool, "--provider", softhsm.module, "--list-token-urls"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
+    with softhsm.load() as module:
+        token = find_token(module, TokenSelector("two words; 100% ä"))
+        uri = uri_of(token)
+        assert [line for line in done.stdout.split() if "token=two" in line] == [uri]
+        assert find_token(module, by_uri(str(uri))) == token
+
+
+def by_uri(text: str) -> TokenSelector:
+    uri = TokenUri.parse(text, "uri")
+    return TokenSelector(uri.label, uri.serial, uri.manufacturer, uri.model, uri.slot_id)
 
 
 @pytest.mark.softhsm

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from signer.hsm.profile import DeviceProfile
-from signer.strict import Fields
+from signer.hsm.uri import TokenUri
+from signer.strict import MAX_INTEGER, Fields
 
 _PATH = r"/[^\x00\n]+"
 _MAX_PATH = 4096
@@ -122,7 +123,36 @@ class TokenChoice:
     profile: DeviceProfile
     module: str | None = None  # absolute; else the first of the profile's paths that exists
     label: str | None = None
-    serial: str | None = None
+    serial: str | None = None  # empty: of a token that has none
+    manufacturer: str | None = None
+    model: str | None = None
+    slot_id: int | None = None
+
+    @classmethod
+    def by_uri(cls, profile: DeviceProfile, uri: TokenUri, module: str | None) -> Self:
+        """Return the choice of the token that `uri` names, behind `module`."""
+        return cls(
+            profile=profile,
+            module=module,
+            label=uri.label,
+            serial=uri.serial,
+            manufacturer=uri.manufacturer,
+            model=uri.model,
+            slot_id=uri.slot_id,
+        )
+
+    @property
+    def uri(self) -> str:
+        """What is known of the token, as a URI without module and PIN file."""
+        return str(
+            TokenUri(
+                label=self.label,
+                serial=self.serial,
+                manufacturer=self.manufacturer,
+                model=self.model,
+                slot_id=self.slot_id,
+            )
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object."""
@@ -131,6 +161,9 @@ class TokenChoice:
             "module": self.module,
             "label": self.label,
             "serial": self.serial,
+            "manufacturer": self.manufacturer,
+            "model": self.model,
+            "slot_id": self.slot_id,
         }
 
     @classmethod
@@ -140,9 +173,17 @@ class TokenChoice:
             profile=DeviceProfile.take(fields.nested("profile")),
             module=optional_path(fields, "module"),
             label=_optional(fields, "label", r"[^\x00\n]{1,32}"),
-            serial=_optional(fields, "serial", r"[^\x00\n]{1,32}"),
+            serial=_optional(fields, "serial", r"[^\x00\n]{0,32}"),
+            manufacturer=_optional(fields, "manufacturer", r"[^\x00\n]{0,32}"),
+            model=_optional(fields, "model", r"[^\x00\n]{0,16}"),
+            slot_id=_number(fields, "slot_id"),
         )
         fields.done()
+        if choice.slot_id is not None and all(
+            text is None
+            for text in (choice.label, choice.serial, choice.manufacturer, choice.model)
+        ):
+            fields.fail("slot_id", "alone names no token")
         return choice
 
 
@@ -178,6 +219,13 @@ def _descriptor(fields: Fields, name: str) -> int | None:
     if value is not None and (type(value) is not int or value < 0):
         fields.fail(name, "must be a descriptor or null")
     return value if type(value) is int else None
+
+
+def _number(fields: Fields, name: str) -> int | None:
+    value = fields.take(name)
+    if value is None:
+        return None
+    return Fields({name: value}, fields.what).integer(name, low=0, high=MAX_INTEGER)
 
 
 def _optional(fields: Fields, name: str, pattern: str, max_length: int = 128) -> str | None:

@@ -34,6 +34,17 @@ def module_of(choice: TokenChoice) -> Iterator[tuple[Module, DeviceProfile]]:
         yield module, choice.profile
 
 
+def selector_of(choice: TokenChoice) -> TokenSelector:
+    """Return which token `choice` means."""
+    return TokenSelector(
+        label=choice.label,
+        serial=choice.serial,
+        manufacturer=choice.manufacturer,
+        model=choice.model,
+        slot_id=choice.slot_id,
+    )
+
+
 @contextlib.contextmanager
 def session_on(
     choice: TokenChoice, pin: SecretSource, *, among: Sequence[bytes] = ()
@@ -46,7 +57,7 @@ def session_on(
         among: receiving keys, of which the token must show one before the PIN is tried.
     """
     with module_of(choice) as (module, profile):
-        token = find_token(module, TokenSelector(choice.label, choice.serial))
+        token = find_token(module, selector_of(choice))
         require_profile(token, profile)
         _require_meant(token, pin, among, profile.seal)
         source = pin_source(pin)

@@ -7,7 +7,7 @@ from typing import Any
 
 from signer.custody.jobs.tokens import ListTokens, MakeCard, SetUpToken
 from signer.custody.worker.anchoring import serial_digest
-from signer.custody.worker.desk_token import module_of, session_on
+from signer.custody.worker.desk_token import module_of, selector_of, session_on
 from signer.errors import CardError, TokenKeyError, UnknownTokenError
 from signer.hsm.discovery import TokenInfo, profile_for, require_profile
 from signer.hsm.discovery import list_tokens as present_tokens
@@ -22,6 +22,7 @@ from signer.hsm.mechanisms import require_ceremony_mechanisms
 from signer.hsm.profile import DeviceProfile, require_ceremony
 from signer.hsm.receiving import ReceivingKey
 from signer.hsm.session import TokenSession
+from signer.hsm.uri import uri_of
 from signer.messages.card import NONCE_BYTES, PAYLOAD_TYPE, Card, CardBody
 from signer.messages.dsse import pre_authentication_encoding
 from signer.sealing.envelope import key_fingerprint
@@ -33,8 +34,13 @@ _SHOWN_KEYS = 16  # in a message
 def list_tokens(fields: Fields) -> dict[str, Any]:
     """List the tokens that the module shows."""
     job = ListTokens.parse(fields)
+    meant = selector_of(job.token)
     with module_of(job.token) as (module, profile):
-        return {"tokens": [_row(token, profile, module.path) for token in present_tokens(module)]}
+        rows = [
+            _row(token, profile, module.path) | {"meant": meant.matches(token)}
+            for token in present_tokens(module)
+        ]
+    return {"tokens": rows}
 
 
 def set_up_token(fields: Fields) -> dict[str, Any]:
@@ -150,6 +156,7 @@ def _row(token: TokenInfo, profile: DeviceProfile, module: Path) -> dict[str, An
         "profile": known,
         "described_by": None if best is None else best.name,
         "proven": None if best is None else best.proven,
+        "uri": uri_of(token),
     }
 
 

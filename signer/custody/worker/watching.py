@@ -12,14 +12,14 @@ from typing import Any
 
 from signer.custody.jobs.sources import TokenChoice
 from signer.custody.jobs.watching import MAX_LINE_BYTES, Poll, Sight, WatchToken
-from signer.custody.worker.desk_token import module_of
+from signer.custody.worker.desk_token import module_of, selector_of
 from signer.errors import (
     ModuleError,
     TokenError,
     TokenNotFoundError,
     TokenRemovedError,
 )
-from signer.hsm.discovery import TokenInfo, TokenSelector, list_tokens, require_profile
+from signer.hsm.discovery import TokenInfo, list_tokens, names_of, require_profile
 from signer.hsm.module import Module
 from signer.hsm.public_view import public_keys
 from signer.hsm.receiving import RECEIVING_LABEL
@@ -62,17 +62,16 @@ def _sight_of(
         tokens = list_tokens(module)
     except TokenError as error:
         return _trouble("absent", error, reason=_NO_ANSWER)
-    selector = TokenSelector(choice.label, choice.serial)
+    selector = selector_of(choice)
     found = [token for token in tokens if selector.matches(token)]
     if not found:
-        there = ", ".join(token.describe() for token in tokens) or "none"
+        there = names_of(tokens) or "none"
         return _sight(
             "absent", "E_TOKEN_ABSENT", f"no token has {selector.describe()}", f"present: {there}"
         )
     if len(found) > 1:
-        serials = ", ".join(ascii(token.serial) for token in found)
         why = f"{len(found)} tokens have {selector.describe()}"
-        return _sight("present", "E_TOKEN_AMBIGUOUS", why, f"serials {serials}")
+        return _sight("present", "E_TOKEN_AMBIGUOUS", why, f"they are {names_of(found)}")
     (token,) = found
     if serial not in (None, token.serial):
         why = f"another token has {selector.describe()}: serial {token.serial!a}, not {serial!a}"

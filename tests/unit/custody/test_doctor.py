@@ -276,8 +276,8 @@ def test_the_real_list_of_mounts_is_read() -> None:
 def row(**changes: object) -> TokenRow:
     values = {
         "label": "holder-1", "serial": "aa", "manufacturer": "M", "model": "N",
-        "initialized": True, "pin_state": "ok", "profile": "softhsm2",
-        "described_by": "softhsm2", "proven": True,
+        "initialized": True, "pin_state": "ok", "profile": "softhsm2", "meant": True,
+        "described_by": "softhsm2", "proven": True, "uri": "pkcs11:token=holder-1;serial=aa",
     }  # fmt: skip
     return TokenRow(**(values | changes))  # type: ignore[arg-type]
 
@@ -291,10 +291,9 @@ def choice(**changes: object) -> TokenChoice:
 @pytest.mark.parametrize(
     ("token", "rows", "expected"),
     [
-        (choice(), [row(), row(serial="bb")], {"D_TOKEN": "ok", "D_PIN_STATE": "ok"}),
+        (choice(), [row(), row(meant=False)], {"D_TOKEN": "ok", "D_PIN_STATE": "ok"}),
         (choice(), [], {"D_TOKEN": "bad"}),
-        (choice(), [row(serial="bb")], {"D_TOKEN": "bad"}),
-        (choice(label="x"), [row()], {"D_TOKEN": "bad"}),
+        (choice(), [row(meant=False)], {"D_TOKEN": "bad"}),
         (
             choice(serial=None, label="holder-1"),
             [row()],
@@ -302,7 +301,7 @@ def choice(**changes: object) -> TokenChoice:
         ),
         (
             choice(serial=None, label="holder-1"),
-            [row(), row(serial="bb")],
+            [row(), row()],
             {"D_TOKEN": "bad"},
         ),
         (choice(), [row(profile=None)], {"D_TOKEN": "bad", "D_PIN_STATE": "ok"}),
@@ -323,7 +322,7 @@ def test_a_token_that_proves_nothing_is_warned_of() -> None:
     profile = dataclasses.replace(load_profile("softhsm2"), provenance="unproven", ceremony=False)
     found = matching_findings(choice(profile=profile), [row(proven=False)])[0]
     assert short(found) == ("D_TOKEN", "warn")
-    assert "serial aa; UNPROVEN: " in found.what
+    assert "serial=aa'; UNPROVEN: " in found.what
     assert "UNPROVEN" not in matching_findings(choice(), [row()])[0].what
 
 
@@ -333,6 +332,18 @@ def test_the_right_profile_is_named() -> None:
     assert (short(found), found.fix) == (("D_TOKEN", "bad"), "token.profile: yubihsm2")
     (found, *_) = matching_findings(choice(), [row(profile=None, described_by=None)])
     assert found.fix == "take the profile of this device"
+
+
+def test_tokens_are_named_by_what_goes_into_the_configuration() -> None:
+    ours, other = "'pkcs11:token=holder-1;serial=aa'", "'pkcs11:token=x;serial=bb'"
+    rows = [row(), row(uri=other[1:-1]), row(uri=None)]
+    (many,) = matching_findings(choice(), rows)
+    assert f"3 tokens match: {ours}, {other}" in many.what
+    (none,) = matching_findings(choice(), [row(meant=False), row(meant=False, uri=None)])
+    assert none.what == f"the configured token is not there; present: {ours}"
+    found = matching_findings(choice(serial=None, label="holder-1"), [row()])
+    assert found[0].what == f"exactly one token matches: {ours}"
+    assert found[1].fix == f"set token.uri instead: {ours}"
 
 
 @pytest.mark.case("T8", "doctor: module missing, not ELF, writable by others")

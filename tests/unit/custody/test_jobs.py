@@ -23,6 +23,7 @@ from tests.simulators.holders import SimulatedPool
 POOL = SimulatedPool.new()
 PROFILE = load_profile("softhsm2")
 TOKEN = TokenChoice(profile=PROFILE, module="/m.so", label="desk", serial="00ff")
+BY_URI = TokenChoice(profile=PROFILE, serial="", manufacturer="M", model="", slot_id=0)
 FILE = SecretSource(file="/run/pin")
 TTY = SecretSource(terminal=7)
 SIGN = SignBatch(
@@ -57,6 +58,7 @@ SPLIT = SplitKey(
 JOBS: list[Job] = [
     ListTokens(token=TOKEN),
     ListTokens(token=TokenChoice(profile=PROFILE)),
+    ListTokens(token=BY_URI),
     SetUpToken(token=TOKEN, pin=TTY),
     MakeCard(token=TOKEN, pin=FILE, name="Ada", created=5),
     MakeCard(
@@ -181,6 +183,16 @@ def test_orders_have_exactly_their_fields(job: Job) -> None:
         (("token", "label"), ""),
         (("token", "label"), "x" * 33),
         (("token", "serial"), 5),
+        (("token", "serial"), "x" * 33),
+        (("token", "manufacturer"), 5),
+        (("token", "manufacturer"), "x" * 33),
+        (("token", "manufacturer"), "a\nb"),
+        (("token", "model"), "x" * 17),
+        (("token", "model"), ["x"]),
+        (("token", "slot_id"), "0"),
+        (("token", "slot_id"), -1),
+        (("token", "slot_id"), True),
+        (("token", "slot_id"), 2**53),
         (("pin",), "/run/pin"),
         (("pin",), {"file": None, "terminal": None}),
         (("pin",), {"file": "/run/pin", "terminal": 3}),
@@ -192,6 +204,15 @@ def test_orders_have_exactly_their_fields(job: Job) -> None:
 def test_malformed_orders_are_refused(path: tuple[str, ...], bad: Any) -> None:
     with pytest.raises(InputError):
         parse_order(put(json.loads(order_bytes(SIGN)), path, bad))
+
+
+@pytest.mark.case("X928", "order for a token by its slot id and nothing else")
+def test_a_slot_id_alone_names_no_token() -> None:
+    value = json.loads(order_bytes(ListTokens(token=TokenChoice(profile=PROFILE, slot_id=3))))
+    with pytest.raises(SchemaError, match="alone names no token"):
+        parse_order(json.dumps(value).encode())
+    value["token"]["model"] = "SoftHSM v2"
+    parse_order(json.dumps(value).encode())
 
 
 @pytest.mark.parametrize(
@@ -233,7 +254,7 @@ def test_malformed_orders_to_split_are_refused(path: tuple[str, ...], bad: Any) 
 @pytest.mark.case("X613", "order for a card with a field of another type or out of range")
 def test_malformed_orders_for_a_card_are_refused(path: tuple[str, ...], bad: Any) -> None:
     with pytest.raises(SchemaError):
-        parse_order(put(json.loads(order_bytes(JOBS[3])), path, bad))
+        parse_order(put(json.loads(order_bytes(JOBS[4])), path, bad))
 
 
 @given(st.binary(max_size=200))

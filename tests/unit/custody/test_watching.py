@@ -39,6 +39,7 @@ class Token:
     model: str = "SoftHSM v2"
     points: list[bytes] = field(default_factory=lambda: [b"\x04\x41" + OURS])
     fails: dict[str, Exception] = field(default_factory=dict)  # by what is done
+    slot_id: int = 7
     opened: int = 0
     searched: list[dict[Any, Any]] = field(default_factory=list)
 
@@ -103,7 +104,7 @@ def desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     assert [token.opened for token in desk.tokens] == [0] * len(desk.tokens)  # no session is left
 
 
-def seen(serial: str | None = None, **choice: str) -> Sight:
+def seen(serial: str | None = None, **choice: Any) -> Sight:
     chosen = TokenChoice(profile=PROFILE, **(choice or {"label": "desk"}))
     sight = look(chosen, serial, (OURS,))
     assert Sight.parse(sight.to_line()) == sight
@@ -148,6 +149,29 @@ def test_which_token_is_ours(desk: Desk) -> None:
     assert (both.state, both.code) == ("present", "E_TOKEN_AMBIGUOUS")
     chosen = TokenChoice(profile=PROFILE, serial="0001")
     assert look(chosen, "0001", (OURS,)).state == "ready"
+
+
+def test_all_of_a_choice_must_fit_the_token(desk: Desk) -> None:
+    desk.tokens = [Token(), Token(serial=b"0002", slot_id=8), Token(label="else", slot_id=9)]
+    desk.tokens[2].points = []
+    uri = {"manufacturer": "SoftHSM project", "model": "SoftHSM v2"}
+    both = seen(label="desk", **uri)
+    assert both.code == "E_TOKEN_AMBIGUOUS"
+    assert "serial=0001;token=desk', 'pkcs11:" in both.detail
+    assert seen(label="desk", slot_id=8, **uri) == Sight(state="ready", serial="0002")
+    for other in ({"slot_id": 9}, {"manufacturer": "Else"}, {"model": ""}):
+        assert seen(**{"label": "desk"} | uri | other).code == "E_TOKEN_ABSENT"
+    without = TokenChoice(profile=PROFILE, label="desk", serial="")
+    assert look(without, None, (OURS,)).code == "E_TOKEN_ABSENT"
+
+
+@pytest.mark.case("X927", "a slot without an initialised token, and a URI with an empty serial")
+def test_no_serial_does_not_mean_a_token_that_is_not_initialised(desk: Desk) -> None:
+    desk.tokens = [Token(label="", serial=b" " * 16, flags=TokenFlag(0))]
+    without = TokenChoice(profile=PROFILE, serial="")
+    assert look(without, None, (OURS,)).code == "E_TOKEN_ABSENT"
+    desk.tokens = [Token(serial=b" " * 16)]
+    assert look(without, None, (OURS,)).state == "ready"
 
 
 @pytest.mark.case("T4", "another token with the same label, seen first: its key is not ours")
