@@ -89,7 +89,7 @@ def test_a_spares_options_that_contradict_its_uri(option: str, value: object) ->
         other_device("spare", devices, "softhsm2", None)
 
 
-@pytest.mark.case("X925", "URI that cannot be used, at every command that takes a token: status 2")
+@pytest.mark.case("X925", "URI that cannot be used, at commands that take a token: status 2")
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
