@@ -283,7 +283,7 @@ def test_nothing_is_overwritten(pool: Pool, tmp_path: Path) -> None:
 def test_set_up_twice_changes_nothing(pool: Pool, tmp_path: Path) -> None:
     holder = pool.holders[0]
     again = pool.run("token", "setup", *holder.token_options, "--json", holder=holder)
-    assert summary(again) == {"made": [], "present": ["id-sign", "epoch-kex"]}
+    assert summary(again) == {"made": [], "present": ["id-sign", "epoch-kex"], "proven": True}
     card = tmp_path / "again.json"
     pool.run("token", "card", *holder.token_options, "--name", "Ada", "--out", card, holder=holder)
     old, new = (json.loads(path.read_text()) for path in (holder.card, card))

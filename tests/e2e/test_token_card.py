@@ -78,6 +78,7 @@ def test_what_is_printed(desk: Desk) -> None:
         "kex_backup": None,
         "key_backup": "possible",
         "software": True,
+        "proven": True,
     }
     assert len(said["words"].split()) == 12
     assert (card.body.software, card.body.key_backup) == (True, "possible")

@@ -33,7 +33,7 @@ BINDING = Binding(
 
 @pytest.fixture(params=WORKING)
 def device(request: pytest.FixtureRequest, softhsm: Any) -> Any:
-    softhsm.profile = dataclasses.replace(softhsm.profile, seal=request.param)
+    softhsm.profile = dataclasses.replace(softhsm.profile, seal_methods=(request.param,))
     softhsm.add_token("desk")
     return softhsm
 
@@ -99,7 +99,7 @@ def test_a_spare_of_another_method_opens_the_same_share(device: Any) -> None:
     device.add_token("spare")
     primary = device.profile
     with device.load() as module:
-        device.profile = dataclasses.replace(primary, seal=RSA_OAEP_SHA1)
+        device.profile = dataclasses.replace(primary, seal_methods=(RSA_OAEP_SHA1,))
         with device.session(module, "spare") as session:
             ensure_keys(session)
             point = receiving_key(session).public_point
@@ -113,7 +113,7 @@ def test_a_spare_of_another_method_opens_the_same_share(device: Any) -> None:
                     add_slot(sealed(key), SecretBytes(SHARE), point, os.urandom)
         for label, profile in (("desk", primary), ("spare", device.profile)):
             method = primary.seal if label == "desk" else RSA_OAEP_SHA1
-            device.profile = dataclasses.replace(profile, seal=method)
+            device.profile = dataclasses.replace(profile, seal_methods=(method,))
             with device.session(module, label) as session:
                 key = receiving_key(session)
                 with unseal_share(both, BINDING, key.public_point, key.unlock) as share:
@@ -122,7 +122,7 @@ def test_a_spare_of_another_method_opens_the_same_share(device: Any) -> None:
 
 @pytest.mark.case("X940", "OAEP with SHA-256 on a module that has SHA-1 only")
 def test_a_method_that_the_token_lacks_is_noticed_at_setup(softhsm: Any) -> None:
-    softhsm.profile = dataclasses.replace(softhsm.profile, seal=RSA_OAEP_SHA256)
+    softhsm.profile = dataclasses.replace(softhsm.profile, seal_methods=(RSA_OAEP_SHA256,))
     softhsm.add_token("desk")
     with softhsm.load() as module, softhsm.session(module) as session:
         ensure_keys(session)
@@ -133,7 +133,7 @@ def test_a_method_that_the_token_lacks_is_noticed_at_setup(softhsm: Any) -> None
 @pytest.mark.case("X941", "RSA key on a token whose profile seals to P-256")
 def test_a_key_of_another_method_is_no_key(softhsm: Any) -> None:
     softhsm.add_token("desk")
-    rsa = dataclasses.replace(softhsm.profile, seal=RSA_OAEP_SHA1)
+    rsa = dataclasses.replace(softhsm.profile, seal_methods=(RSA_OAEP_SHA1,))
     plain, softhsm.profile = softhsm.profile, rsa
     with softhsm.load() as module:
         with softhsm.session(module) as session:
@@ -148,7 +148,7 @@ def test_a_key_of_another_method_is_no_key(softhsm: Any) -> None:
 def test_a_strange_rsa_key_is_found_out(softhsm: Any) -> None:
     from pkcs11.constants import Attribute, ObjectClass
 
-    softhsm.profile = dataclasses.replace(softhsm.profile, seal=RSA_OAEP_SHA1)
+    softhsm.profile = dataclasses.replace(softhsm.profile, seal_methods=(RSA_OAEP_SHA1,))
     softhsm.add_token("desk")
     with softhsm.load() as module, softhsm.session(module) as session:
         ensure_keys(session)
