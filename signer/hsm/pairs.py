@@ -14,7 +14,7 @@ from pkcs11.exceptions import PKCS11Error
 from pkcs11.mechanisms import KeyType, Mechanism
 from pkcs11.types import Key, PrivateKey, PublicKey, SecretKey, Session
 
-from signer.errors import EncodingError, MechanismError, TokenError, TokenKeyError
+from signer.errors import EncodingError, MechanismError, ProfileError, TokenError, TokenKeyError
 from signer.hsm.provenance import (
     P256_PARAMS,
     PROVENANCE_ATTRIBUTES,
@@ -27,6 +27,7 @@ from signer.recipient import (
     AES_256_GCM,
     HPKE_P256,
     KEY_ID_BYTES,
+    METHODS,
     RSA_BITS,
     RSA_EXPONENT,
     RSA_OAEP_SHA1,
@@ -124,7 +125,13 @@ def make_pair(session: TokenSession, label: str, method: str, *, signs: bool) ->
 
     Raises:
         MechanismError: the token cannot make it.
+        ProfileError: no key belongs to the method.
     """
+    if method not in METHODS:
+        raise ProfileError(
+            f"keys for {method!r} are not made: a data object behind a PIN is not sealing",
+            hint="put a method that seals first in the profile's `seal`",
+        )
     key_id = os.urandom(KEY_ID_BYTES)
     with session.writable() as writable, session.doing(f"making key {label!r}"):
         common: dict[str, Any] = {"id": key_id, "label": label, "store": True}

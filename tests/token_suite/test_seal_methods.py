@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from signer.errors import MechanismError, ProvenanceError, SealError, SignerError, TokenKeyError
+from signer.errors import (
+    MechanismError,
+    ProfileError,
+    ProvenanceError,
+    SealError,
+    SignerError,
+    TokenKeyError,
+)
 from signer.hsm.keys import (
     destroy_receiving_key,
     ensure_keys,
@@ -33,7 +40,9 @@ BINDING = Binding(
 
 @pytest.fixture(params=WORKING)
 def device(request: pytest.FixtureRequest, softhsm: Any) -> Any:
-    softhsm.profile = dataclasses.replace(softhsm.profile, seal_methods=(request.param,))
+    softhsm.profile = dataclasses.replace(
+        softhsm.profile, seal_methods=(request.param,), ceremony=False
+    )
     softhsm.add_token("desk")
     return softhsm
 
@@ -99,7 +108,7 @@ def test_a_spare_of_another_method_opens_the_same_share(device: Any) -> None:
     device.add_token("spare")
     primary = device.profile
     with device.load() as module:
-        device.profile = dataclasses.replace(primary, seal_methods=(RSA_OAEP_SHA1,))
+        device.profile = dataclasses.replace(primary, seal_methods=(RSA_OAEP_SHA1,), ceremony=False)
         with device.session(module, "spare") as session:
             ensure_keys(session)
             point = receiving_key(session).public_point
@@ -113,7 +122,7 @@ def test_a_spare_of_another_method_opens_the_same_share(device: Any) -> None:
                     add_slot(sealed(key), SecretBytes(SHARE), point, os.urandom)
         for label, profile in (("desk", primary), ("spare", device.profile)):
             method = primary.seal if label == "desk" else RSA_OAEP_SHA1
-            device.profile = dataclasses.replace(profile, seal_methods=(method,))
+            device.profile = dataclasses.replace(profile, seal_methods=(method,), ceremony=False)
             with device.session(module, label) as session:
                 key = receiving_key(session)
                 with unseal_share(both, BINDING, key.public_point, key.unlock) as share:
@@ -122,7 +131,9 @@ def test_a_spare_of_another_method_opens_the_same_share(device: Any) -> None:
 
 @pytest.mark.case("X940", "OAEP with SHA-256 on a module that has SHA-1 only")
 def test_a_method_that_the_token_lacks_is_noticed_at_setup(softhsm: Any) -> None:
-    softhsm.profile = dataclasses.replace(softhsm.profile, seal_methods=(RSA_OAEP_SHA256,))
+    softhsm.profile = dataclasses.replace(
+        softhsm.profile, seal_methods=(RSA_OAEP_SHA256,), ceremony=False
+    )
     softhsm.add_token("desk")
     with softhsm.load() as module, softhsm.session(module) as session:
         ensure_keys(session)
@@ -133,7 +144,7 @@ def test_a_method_that_the_token_lacks_is_noticed_at_setup(softhsm: Any) -> None
 @pytest.mark.case("X941", "RSA key on a token whose profile seals to P-256")
 def test_a_key_of_another_method_is_no_key(softhsm: Any) -> None:
     softhsm.add_token("desk")
-    rsa = dataclasses.replace(softhsm.profile, seal_methods=(RSA_OAEP_SHA1,))
+    rsa = dataclasses.replace(softhsm.profile, seal_methods=(RSA_OAEP_SHA1,), ceremony=False)
     plain, softhsm.profile = softhsm.profile, rsa
     with softhsm.load() as module:
         with softhsm.session(module) as session:
@@ -148,7 +159,9 @@ def test_a_key_of_another_method_is_no_key(softhsm: Any) -> None:
 def test_a_strange_rsa_key_is_found_out(softhsm: Any) -> None:
     from pkcs11.constants import Attribute, ObjectClass
 
-    softhsm.profile = dataclasses.replace(softhsm.profile, seal_methods=(RSA_OAEP_SHA1,))
+    softhsm.profile = dataclasses.replace(
+        softhsm.profile, seal_methods=(RSA_OAEP_SHA1,), ceremony=False
+    )
     softhsm.add_token("desk")
     with softhsm.load() as module, softhsm.session(module) as session:
         ensure_keys(session)
@@ -178,3 +191,14 @@ def test_errors_are_ours(device: Any) -> None:
         for enc in (b"", bytes(5), bytes(600)):
             with pytest.raises(SignerError):
                 key.unlock(enc, b"")
+
+
+@pytest.mark.case("X947", "profile that seals by a PIN-protected object: no key is made")
+def test_a_pin_is_no_seal(softhsm: Any) -> None:
+    softhsm.add_token("desk")
+    weak = {"seal_methods": ("pin-protected",), "allow_weak": True, "ceremony": False}
+    softhsm.profile = dataclasses.replace(softhsm.profile, **weak)
+    with softhsm.load() as module, softhsm.session(module) as session:
+        with pytest.raises(ProfileError, match="is not sealing"):
+            make_receiving_key(session)
+        assert receiving_keys(session) == ()

@@ -8,7 +8,7 @@ from typing import Any
 from signer.custody.jobs.tokens import ListTokens, MakeCard, SetUpToken
 from signer.custody.worker.anchoring import serial_digest
 from signer.custody.worker.desk_token import module_of, selector_of, session_on
-from signer.errors import CardError, TokenKeyError, UnknownTokenError
+from signer.errors import CardError, ProfileError, TokenKeyError, UnknownTokenError
 from signer.hsm.discovery import TokenInfo, profile_for, require_profile
 from signer.hsm.discovery import list_tokens as present_tokens
 from signer.hsm.keys import (
@@ -25,6 +25,7 @@ from signer.hsm.session import TokenSession
 from signer.hsm.uri import uri_of
 from signer.messages.card import NONCE_BYTES, PAYLOAD_TYPE, Card, CardBody
 from signer.messages.dsse import pre_authentication_encoding
+from signer.recipient import AES_256_GCM
 from signer.sealing.envelope import key_fingerprint
 from signer.strict import Fields
 
@@ -59,6 +60,7 @@ def make_card(fields: Fields) -> dict[str, Any]:
     Raises:
         ProfileError: E_PROFILE: a fresh key is for a ceremony, and this kind of token is for none.
         MechanismError: nor is this one, by its own list of mechanisms.
+        ProfileError: E_PROFILE: nobody but the token itself could seal to its key.
         CardError: the spare's card is of this token.
         TokenKeyError: there are several receiving keys and none was chosen.
     """
@@ -66,6 +68,12 @@ def make_card(fields: Fields) -> dict[str, Any]:
     spare = None if job.spare is None else Card.parse_file(job.spare.encode(), "the spare's card")
     if job.fresh_key:
         require_ceremony(job.token.profile)
+    if job.token.profile.seal == AES_256_GCM:
+        raise ProfileError(
+            f"profile {job.token.profile.name!r} seals with {AES_256_GCM}, which the token itself "
+            "has to do: no dealer could seal a share to this card",
+            hint="put hpke-p256 or an RSA-OAEP method first in `seal`, and set the token up again",
+        )
     with session_on(job.token, job.pin) as session:
         identity = identity_key(session)
         if spare is not None:
