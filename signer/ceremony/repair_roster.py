@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
-from signer.ceremony.roster import (
+from signer.ceremony.statement import MAX_MOMENT
+from signer.ceremony.terms import (
     MAX_OPEN_SECONDS,
     NONCE_BYTES,
     require_fit,
     require_within,
     take_indices,
 )
-from signer.ceremony.statement import MAX_MOMENT
 from signer.errors import CeremonyError, GroupFileError, SchemaError, ThresholdParameterError
 from signer.messages.card import Card
 from signer.messages.group_file import GroupFile, marked_fingerprint, require_fresh_card

@@ -6,25 +6,29 @@ keep somebody in the middle out.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
 from signer.bls.encoding import PublicKey
 from signer.ceremony.statement import MAX_MOMENT
-from signer.errors import CeremonyError, EncodingError, SchemaError, ThresholdParameterError
-from signer.messages.card import UNPROVEN, Card
-from signer.messages.group_file import GroupFile, marked_fingerprint, refuse_shared_keys
+from signer.ceremony.terms import (
+    MAX_OPEN_SECONDS,
+    NONCE_BYTES,
+    require_fit,
+    require_within,
+    take_indices,
+)
+from signer.errors import CeremonyError, EncodingError, SchemaError
+from signer.messages.card import Card
+from signer.messages.group_file import marked_fingerprint, refuse_shared_keys
 from signer.messages.group_id import MAX_EPOCH, ROLES
 from signer.messages.networks import Network
-from signer.recipient import HPKE_P256, method_of
 from signer.strict import Fields, canonical, parse_object
 from signer.threshold.params import MAX_HOLDERS, ShareIndex, Threshold
 
 MAX_BYTES = 4 * 1024 * 1024
-MAX_OPEN_SECONDS = 366 * 86400
-NONCE_BYTES = 32
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}"
 SPLIT_DEALER = 0  # the dealer's number where he is no holder
 DKG, SPLIT, RESHARE = KINDS = ("dkg", "split", "reshare")
@@ -239,115 +243,6 @@ class Roster:
                 hint="begin it with --rehearsal, or use a hardware token",
                 code="E_ROSTER",
             )
-
-
-def require_fit(cards: Iterable[Card], what: str) -> None:
-    """Refuse cards of tokens that are fit for no ceremony.
-
-    Everything in one is sealed to P-256 keys, and everybody trusts that each was made on its token.
-
-    Raises:
-        CeremonyError: E_ROSTER.
-    """
-    for card in cards:
-        keys = (card.body.kex, card.body.kex_backup)
-        if any(method_of(key) != HPKE_P256 for key in keys if key is not None):
-            raise CeremonyError(
-                f"{what}: the receiving key of {card.body.name!r} is not a point of P-256; his "
-                "token cannot take part in a ceremony",
-                hint="take a token whose profile says `ceremony: true`",
-                code="E_ROSTER",
-            )
-        if not card.body.proven:
-            raise CeremonyError(
-                f"{what}: the token of {card.body.name!r} cannot take part in a ceremony; it is "
-                f"{UNPROVEN}",
-                hint="take a token whose profile says `ceremony: true`",
-                code="E_ROSTER",
-            )
-
-
-def take_indices(fields: Fields, name: str) -> tuple[ShareIndex, ...]:
-    """Take share indices in ascending order.
-
-    Raises:
-        SchemaError: they are none, or out of order: twice is out of order too.
-        ThresholdParameterError: one is out of range.
-    """
-    entries = fields.array(name, low=1, high=MAX_HOLDERS)
-    if not all(type(entry) is int for entry in entries) or entries != sorted(set(entries)):
-        fields.fail(name, "must be share indices in ascending order")
-    try:
-        return tuple(ShareIndex(entry) for entry in entries)
-    except ThresholdParameterError as error:
-        message = f"{fields.what}: field {name!r}: {error.message}"
-        raise ThresholdParameterError(message) from None
-
-
-def require_within(what: str, not_before: int, expires: int, now: int) -> None:
-    """Refuse a ceremony that has not begun or is over; all in Unix seconds.
-
-    Raises:
-        CeremonyError: E_CEREMONY_EXPIRED.
-    """
-    if not not_before <= now < expires:
-        late = now >= expires
-        raise CeremonyError(
-            f"the {what} is over" if late else f"the {what} has not begun yet",
-            hint="begin a new one" if late else "compare the machines' clocks",
-            code="E_CEREMONY_EXPIRED",
-        )
-
-
-def require_previous(roster: Roster, previous: GroupFile) -> ReshareTerms:
-    """Hold a reshare's roster against the group file that it follows.
-
-    At least t old holders deal, so that one of them is honest; and n - t + 1, since of so many at
-    least one has taken part in every signature there ever was, and knows its address.
-
-    Raises:
-        CeremonyError: E_ROSTER.
-    """
-    terms = roster.terms
-    if not isinstance(terms, ReshareTerms):
-        raise CeremonyError("the roster is not of a reshare", code="E_ROSTER")
-    old = previous.threshold
-    need = max(old.t, old.n - old.t + 1)
-    again = [card.body.name for card in roster.members if _uses_old_key(card, previous)]
-    wrong = {
-        "it follows another group file": terms.previous != previous.digest,
-        "it is of another group": terms.group != previous.group_id,
-        "its network or role is another": (roster.network, roster.role)
-        != (previous.network, previous.role),
-        f"its epoch must be {previous.epoch + 1}": terms.epoch != previous.epoch + 1,
-        "its policy is not the one in force": roster.policy_digest
-        != previous.current_policy_digest,
-        "it names a dealer who is no holder": max(terms.dealers) > old.n,
-        f"{len(terms.dealers)} old holders deal, at least {need} must": len(terms.dealers) < need,
-        "a rehearsal stays one": roster.rehearsal != previous.rehearsal,
-        "the group is not active": not previous.active,
-        "a receiving key of the old epoch, a member's own or his spare's, or a key of a card that "
-        f"was replaced, is on the card of {' and of '.join(again)}": bool(again),
-    }
-    for why, is_so in wrong.items():
-        if is_so:
-            raise CeremonyError(f"roster: {why}", code="E_ROSTER")
-    return terms
-
-
-def _uses_old_key(card: Card, previous: GroupFile) -> bool:
-    """Tell whether a card shows a key that the old group ever had, but for an identity in force.
-
-    A card that was replaced after a loss is no better than on that day: none of its keys.
-    """
-    replaced = (replacement.card for replacement in previous.replacements)
-    known = {point for one in (*previous.cards, *replaced) for point in one.body.keys.values()}
-    shown = {
-        point
-        for role, point in card.body.keys.items()
-        if role != "id_sign" or point not in previous.id_signs
-    }
-    return not known.isdisjoint(shown)
 
 
 def _terms(kind: str, fields: Fields) -> SplitTerms | ReshareTerms | None:

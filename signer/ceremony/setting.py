@@ -19,16 +19,9 @@ from dataclasses import dataclass
 from typing import Self
 
 from signer.bls.encoding import PublicKey
-from signer.ceremony.roster import (
-    DKG,
-    RESHARE,
-    SPLIT_DEALER,
-    ReshareTerms,
-    Roster,
-    SplitTerms,
-    require_fit,
-    require_previous,
-)
+from signer.ceremony.following import require_previous
+from signer.ceremony.roster import DKG, RESHARE, SPLIT_DEALER, ReshareTerms, Roster, SplitTerms
+from signer.ceremony.terms import require_fit
 from signer.errors import CeremonyError
 from signer.messages.card import Card
 from signer.messages.group_file import GroupFile

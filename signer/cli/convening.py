@@ -7,13 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from signer.bls.encoding import PublicKey
-from signer.ceremony.roster import (
-    NONCE_BYTES,
-    ReshareTerms,
-    Roster,
-    SplitTerms,
-    require_previous,
-)
+from signer.ceremony.following import require_previous
+from signer.ceremony.roster import ReshareTerms, Roster, SplitTerms
+from signer.ceremony.terms import NONCE_BYTES
 from signer.cli.wiring import network, seconds, shares
 from signer.custody.ceremony_folder import POLICY, PREVIOUS, ROSTER
 from signer.custody.desk import read_group, read_policy

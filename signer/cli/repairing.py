@@ -13,8 +13,8 @@ from signer.ceremony.repair_minutes import repair_minutes
 from signer.ceremony.repair_proof import repair_digest
 from signer.ceremony.repair_reading import read_repair
 from signer.ceremony.repair_roster import RepairRoster, RepairSetting
-from signer.ceremony.roster import NONCE_BYTES
 from signer.ceremony.steps import Me, Step
+from signer.ceremony.terms import NONCE_BYTES
 from signer.cli import wiring
 from signer.cli.person import ask, say
 from signer.cli.printer import Printer, printable, table

@@ -7,11 +7,15 @@ from signer.custody.ceremony_tasks import CeremonyTasks
 from signer.errors import UsageError
 
 
-def require_given(tasks: CeremonyTasks, setting: Setting, step: Step) -> None:
+def require_given(
+    tasks: CeremonyTasks, setting: Setting, step: Step, dealer: int | None = None
+) -> None:
     """Refuse a step for which something was not given. Nobody has been asked anything yet.
 
     Raises:
         UsageError: it names all that is missing.
+        JournalError: he says that there never was a journal, and something beside his envelope
+            remembers one.
     """
     reshare = setting.previous is not None
     dealt_anew, split = reshare and step.name == DEAL, setting.roster.kind == SPLIT
@@ -30,6 +34,8 @@ def require_given(tasks: CeremonyTasks, setting: Setting, step: Step) -> None:
     }
     missing = [what for what, is_missing in needs.items() if is_missing]
     if not missing:
+        if dealt_anew and tasks.no_journal and dealer is not None:
+            tasks.require_journal(setting, dealer)
         return
     hint = "give it and run the same again; nothing was done"
     if needs["the journal of your old share: --journal"]:

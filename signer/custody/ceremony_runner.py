@@ -72,7 +72,7 @@ class Runner(CeremonyTasks):
             if step.name in OWN:
                 if step.name in _TIMED:
                     setting.roster.require_open(self.clock())
-                require_given(self, setting, step)
+                require_given(self, setting, step, me.dealer)
                 self.confirm(step)
                 self.take(board, desk, me, step)
                 new += self._hand_on(desk, me)

@@ -110,13 +110,20 @@ class CeremonyTasks:
             )
         if self.journal is not None:
             JournalFile.open(self.journal).close()  # in use: more would be bound
+        self.require_journal(setting, dealer)
         old = setting.old
-        anchored = self.token.profile.journal_anchor == "host"
-        require_whole_journal(
-            self.envelope_path, self.journal, old.group_id, dealer, anchored=anchored
-        )
         owner = (old.group_id, dealer, old.epoch)
         return state_bindings(self.token, self.pin, self.journal, owner)
+
+    def require_journal(self, setting: Setting, dealer: int) -> None:
+        """Refuse to vouch for a journal that is known not to be whole, or for none where one is.
+
+        Raises:
+            UsageError, JournalError: as `require_whole_journal`.
+        """
+        anchored = self.token is not None and self.token.profile.journal_anchor == "host"
+        group = setting.old.group_id
+        require_whole_journal(self.envelope_path, self.journal, group, dealer, anchored=anchored)
 
     def _agree(self, board: Board, desk: CeremonyState, me: Me, _: Step) -> None:
         setting = board.setting

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from signer.bls.scalar import GROUP_ORDER
-from signer.ceremony.roster import MAX_OPEN_SECONDS
+from signer.ceremony.terms import MAX_OPEN_SECONDS
 from signer.messages.card import Card
 from signer.messages.networks import HOLESKY, MAINNET
 from signer.strict import canonical

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from signer.ceremony.roster import RESHARE, ReshareTerms, Roster, require_previous
+from signer.ceremony.following import require_previous
+from signer.ceremony.roster import RESHARE, ReshareTerms, Roster
 from signer.messages.card import PAYLOAD_TYPE, Card
 from signer.messages.group_file import GroupFile
 from signer.threshold.params import ShareIndex

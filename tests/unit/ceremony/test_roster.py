@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from signer.ceremony.roster import MAX_OPEN_SECONDS, ReshareTerms, Roster, require_previous
+from signer.ceremony.following import require_previous
+from signer.ceremony.roster import ReshareTerms, Roster
 from signer.ceremony.setting import Setting
 from signer.ceremony.steps import Me
+from signer.ceremony.terms import MAX_OPEN_SECONDS
 from signer.cli.main import cli
 from signer.cli.printer import Printer
 from signer.custody.ceremony_state import CeremonyState

@@ -235,6 +235,8 @@ def test_a_dealer_whose_share_has_had_a_journal_gives_it(tmp_path: Path) -> None
                   envelope=b"", envelope_path=envelope, no_journal=True)  # fmt: skip
     with pytest.raises(JournalError, match="has had a journal"):
         desk._state_bindings(reshare().setting, 1)
+    with pytest.raises(JournalError, match="has had a journal"):  # and before he is asked
+        require_given(desk, reshare().setting, Step(DEAL, ""), 1)
 
 
 @pytest.mark.case("X789", "export of bindings over a journal that its anchor is ahead of")
