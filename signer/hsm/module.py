@@ -2,7 +2,7 @@
 
 python-pkcs11 0.10 calls `C_Initialize(NULL)`, which tells SoftHSM, OpenSC and others that one
 thread will ever call them, and then releases the GIL around each call: two threads crash the
-process. `Module` initialises with CKF_OS_LOCKING_OK instead.
+process. `Module` initialises with CKF_OS_LOCKING_OK instead, and with the text that NSS needs.
 
 Some calls go past the wrapper as well, because it would make Python objects that cannot be wiped
 of a PIN, a shared secret or a seed: `login`, `logout`, `read_secret`, `decrypt`, `encrypt` and
@@ -12,6 +12,7 @@ of a PIN, a shared secret or a seed: `login`, `logout`, `read_secret`, `decrypt`
 import atexit
 import ctypes
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -28,7 +29,13 @@ from signer.secret import SecretBytes
 
 CKF_OS_LOCKING_OK = 2
 CKU_USER = 1
+# NSS's module is told its folder by a text in the reserved field. From 3.110 on it reads this
+# variable itself; before, it answers CKR_ARGUMENTS_BAD to an initialisation without the text.
+INIT_STRING_VARIABLE = "NSS_LIB_PARAMS"
+_INIT_STRING_NEEDS = "configdir="
+_POINTERS = 3  # in the wrapper's HasFuncList
 _OK = 0
+_ARGUMENTS_BAD = 0x07
 _ALREADY_INITIALIZED = 0x191
 _BUFFER_TOO_SMALL = 0x150
 _UNAVAILABLE = ctypes.c_ulong(-1).value
@@ -160,23 +167,44 @@ class _FunctionList(ctypes.Structure):
 class _Library(_pkcs11.lib):
     """The wrapper's library, initialised for several threads."""
 
-    def __new__(cls, path: str, functions: Any) -> Self:
+    def __new__(cls, path: str, told: Sequence[int]) -> Self:
         return super().__new__(cls, path)  # type: ignore[call-arg]
 
-    def __init__(self, path: str, functions: Any) -> None:
+    def __init__(self, path: str, told: Sequence[int]) -> None:
         self._path = path
-        self._functions = functions
         self._initialized_by: int | None = None
+        self.functions = _FunctionList.from_address(self._list_address(told))
         try:
             super().__init__(path)
         except BaseException:
             self.finalize()
             raise
 
+    def _list_address(self, told: Sequence[int]) -> int:
+        """Return where the wrapper's own function list is, which its calls and ours then share.
+
+        `told` is what the module answered when it was asked twice. Most have one list. p11-kit's
+        client and proxy make a new instance for each who asks, so there the wrapper's counts.
+        """
+        if len(set(told)) == 1:
+            return told[0]
+        # In python-pkcs11 0.10 the class below `lib`, HasFuncList, is an object and three pointers,
+        # of which the first is CK_FUNCTION_LIST_PTR.
+        start, pointer = object.__basicsize__, ctypes.sizeof(_Pointer)
+        if _pkcs11.lib.__mro__[1].__basicsize__ != start + _POINTERS * pointer:
+            refuse(Path(self._path), "p11-kit is not usable with this python-pkcs11")
+        return _Pointer.from_address(id(self) + start).value or told[0]
+
     def initialize(self) -> None:
         """Initialise with locking; the wrapper's own constructor calls this."""
         args = _InitializeArgs(flags=CKF_OS_LOCKING_OK)
-        value = self._functions.C_Initialize(ctypes.addressof(args))
+        value = self.functions.C_Initialize(ctypes.addressof(args))
+        if value == _ARGUMENTS_BAD and (told := os.environ.get(INIT_STRING_VARIABLE)):
+            if _INIT_STRING_NEEDS not in told:  # it would crash
+                refuse(Path(self._path), f"{INIT_STRING_VARIABLE} names no {_INIT_STRING_NEEDS}")
+            text = ctypes.create_string_buffer(os.fsencode(told))
+            args.reserved = ctypes.addressof(text)
+            value = self.functions.C_Initialize(ctypes.addressof(args))
         if value == _ALREADY_INITIALIZED:  # by others, perhaps without locking
             refuse(Path(self._path), "this process uses it already")
         _check(value, {})
@@ -186,15 +214,15 @@ class _Library(_pkcs11.lib):
         """Finalise once, and only in the process that initialised."""
         if self._initialized_by == os.getpid():
             self._initialized_by = None
-            self._functions.C_Finalize(None)
+            self.functions.C_Finalize(None)
 
 
 class Module:
     """A PKCS#11 module, initialised. Use it in a `with` block, or it is finalised at exit."""
 
-    def __init__(self, path: Path, functions: Any, library: _Library) -> None:
+    def __init__(self, path: Path, library: _Library) -> None:
         self.path = path
-        self._functions = functions
+        self._functions: Any = library.functions
         self._library = library
         atexit.register(self.close)
 
@@ -361,9 +389,9 @@ def load_module(path: Path) -> Module:
         library = ctypes.CDLL(str(path))
     except OSError as error:
         refuse(path, f"cannot be loaded ({type(error).__name__})", hint="try `ldd` on it")
-    functions = _function_list(library, path)
+    told = _function_lists(library, path)
     try:
-        return Module(path, functions, _Library(str(path), functions))
+        return Module(path, _Library(str(path), told))
     except (exceptions.PKCS11Error, UnicodeError) as error:
         refuse(
             path,
@@ -372,20 +400,19 @@ def load_module(path: Path) -> Module:
         )
 
 
-def _function_list(library: ctypes.CDLL, path: Path) -> Any:
+def _function_lists(library: ctypes.CDLL, path: Path) -> list[int]:
+    """Ask the module for its function list, twice; return the addresses."""
     try:
         get_function_list = library.C_GetFunctionList
     except AttributeError:
         refuse(path, "a library, but no PKCS#11 module")
-    first, second = (ctypes.POINTER(_FunctionList)() for _ in range(2))
-    for pointer in (first, second):
-        if get_function_list(ctypes.byref(pointer)) != _OK or not bool(pointer):  # NULL
+    told = []
+    for _ in range(2):
+        pointer = _Pointer()
+        if get_function_list(ctypes.byref(pointer)) != _OK or pointer.value is None:
             refuse(path, "gives no PKCS#11 function list")
-    if ctypes.addressof(first.contents) != ctypes.addressof(second.contents):
-        # p11-kit's proxy and client make a new, separate instance for each caller, so the wrapper
-        # and we would not speak to the same one.
-        refuse(path, "a p11-kit proxy or client", hint="name the token's own module instead")
-    return first.contents
+        told.append(pointer.value)
+    return told
 
 
 def _check(value: int, known: dict[int, type[exceptions.PKCS11Error]]) -> None:
