@@ -13,7 +13,8 @@ from typing import Any
 
 from pkcs11.mechanisms import Mechanism
 
-from signer.errors import TokenError, TokenKeyError
+from signer.errors import MechanismError, ProvenanceError, TokenError, TokenKeyError
+from signer.hsm.mechanisms import require_key_mechanisms
 from signer.hsm.pairs import Pair, destroy_pair, find_pairs, make_pair, usage_of
 from signer.hsm.provenance import Provenance, require_provenance
 from signer.hsm.receiving import RECEIVING_LABEL, ReceivingKey
@@ -25,6 +26,7 @@ IDENTITY_LABEL = "id-sign"
 SIGNATURE_BYTES = 64  # r, s
 
 _LABELS = (IDENTITY_LABEL, RECEIVING_LABEL)
+_TRIAL = b"signer: a new identity key signs"
 _SETUP = "run `signer token setup`"
 _SEVERAL = {
     IDENTITY_LABEL: "nothing was changed; look at them with `pkcs11-tool --list-objects`",
@@ -68,14 +70,22 @@ def ensure_keys(session: TokenSession) -> KeysMade:
 
     Raises:
         TokenKeyError: half a pair, or several `id-sign`. Nothing was made or changed then.
-        ProvenanceError: a key that was there already was not made on the token.
+        MechanismError: the token cannot make one, or not use it. None that was made stays.
+        ProvenanceError: a key that was there already was not made on the token; or the token does
+            not say so of one that it just made, and none that was made stays.
     """
     absent = [label for label in _LABELS if not find_pairs(session, label)]
     if IDENTITY_LABEL not in absent:
         identity_key(session)
     receiving_keys(session)
-    for label in absent:
-        _make(session, label)
+    made: list[tuple[str, Pair]] = []
+    try:
+        for label in absent:
+            made.append((label, _make(session, label)))
+    except (MechanismError, ProvenanceError):
+        for label, pair in made:
+            destroy_pair(session, label, pair)
+        raise
     return KeysMade(tuple(absent), tuple(label for label in _LABELS if label not in absent))
 
 
@@ -86,9 +96,7 @@ def identity_key(session: TokenSession) -> IdentityKey:
         TokenKeyError: absent, or there are several.
         ProvenanceError: not made on the token, or not as it must be.
     """
-    pair = _only(session, IDENTITY_LABEL, find_pairs(session, IDENTITY_LABEL))
-    provenance = _provenance(session, IDENTITY_LABEL, pair)
-    return IdentityKey(pair.public, provenance, pair.private, session)
+    return _identity(session, _only(session, IDENTITY_LABEL, find_pairs(session, IDENTITY_LABEL)))
 
 
 def receiving_key(session: TokenSession, among: Sequence[bytes] = ()) -> ReceivingKey:
@@ -134,8 +142,8 @@ def make_receiving_key(session: TokenSession) -> ReceivingKey:
 
     Raises:
         TokenKeyError: half a pair is there. Nothing was made then.
-        MechanismError: the token cannot make one.
-        ProvenanceError: what it made is not as it must be.
+        MechanismError: the token cannot make one, or not use it. It does not stay.
+        ProvenanceError: what it made is not as it must be. It does not stay.
     """
     find_pairs(session, RECEIVING_LABEL)  # or a key would be made that could not be found again
     return _receiving(session, _make(session, RECEIVING_LABEL))
@@ -203,6 +211,11 @@ def _only(session: TokenSession, label: str, pairs: Sequence[Pair]) -> Pair:
     return pairs[0]
 
 
+def _identity(session: TokenSession, pair: Pair) -> IdentityKey:
+    provenance = _provenance(session, IDENTITY_LABEL, pair)
+    return IdentityKey(pair.public, provenance, pair.private, session)
+
+
 def _receiving(session: TokenSession, pair: Pair) -> ReceivingKey:
     provenance = _provenance(session, RECEIVING_LABEL, pair)
     return ReceivingKey(pair.public, provenance, pair.private, session)
@@ -217,10 +230,26 @@ def _provenance(session: TokenSession, label: str, pair: Pair) -> Provenance:
 
 
 def _make(session: TokenSession, label: str) -> Pair:
-    """Generate a pair on the token, and check what came of it."""
+    """Generate a pair on the token and use it once; it stays only if it is as it must be.
+
+    Some tokens make keys for what they cannot do, and no list of mechanisms tells for sure. A key
+    that would be refused ever after would be in the way of the next one.
+    """
     signs = label == IDENTITY_LABEL
-    key_id = make_pair(session, label, HPKE_P256 if signs else session.profile.seal, signs=signs)
+    method = HPKE_P256 if signs else session.profile.seal
+    try:
+        key_id = make_pair(session, label, method, signs=signs)
+    except TokenError:
+        require_key_mechanisms(session, method, signs=signs)
+        raise
     made = [pair for pair in find_pairs(session, label) if pair.key_id == key_id]
     pair = _only(session, label, made)
-    _provenance(session, label, pair)
+    try:
+        if signs:
+            _identity(session, pair).sign(_TRIAL)
+        else:
+            _receiving(session, pair).require_own_point()
+    except (MechanismError, ProvenanceError):
+        destroy_pair(session, label, pair)
+        raise
     return pair

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from pkcs11.constants import Attribute, MechanismFlag, ObjectClass
+from pkcs11.constants import DEFAULT, Attribute, MechanismFlag, ObjectClass
 from pkcs11.exceptions import PKCS11Error
 from pkcs11.mechanisms import KeyType, Mechanism
 from pkcs11.types import Key, PrivateKey, PublicKey, SecretKey, Session
@@ -44,6 +44,9 @@ _PRIVATE = {
     Attribute.SENSITIVE: True,
     Attribute.EXTRACTABLE: False,
 }
+# What a public key may do is not said: nothing is done with it on the token, and tpm2-pkcs11 makes
+# no pair whose public half is told what it may not do.
+_PUBLIC = dict.fromkeys((Attribute.ENCRYPT, Attribute.WRAP, Attribute.VERIFY), DEFAULT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,15 +144,17 @@ def make_pair(session: TokenSession, label: str, method: str, *, signs: bool) ->
         elif method in _RSA_METHODS:
             use = MechanismFlag.ENCRYPT | MechanismFlag.DECRYPT
             writable.generate_keypair(
-                KeyType.RSA, _rsa_bits(session), capabilities=use, private_template=_PRIVATE,
-                **common,
+                KeyType.RSA, _rsa_bits(session), capabilities=use, public_template=_PUBLIC,
+                private_template=_PRIVATE, **common,
             )  # fmt: skip
         else:
             use = MechanismFlag.SIGN | MechanismFlag.VERIFY if signs else MechanismFlag.DERIVE
             parameters = writable.create_domain_parameters(
                 KeyType.EC, {Attribute.EC_PARAMS: P256_PARAMS}, local=True
             )
-            parameters.generate_keypair(capabilities=use, private_template=_PRIVATE, **common)
+            parameters.generate_keypair(
+                capabilities=use, public_template=_PUBLIC, private_template=_PRIVATE, **common
+            )
     return key_id
 
 

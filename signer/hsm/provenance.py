@@ -76,12 +76,15 @@ def require_provenance(
 
 
 def read_attributes(key: Object, attributes: Sequence[Attribute]) -> Attributes:
-    """Read all in one round trip; one by one where the token does not know one of them."""
+    """Read all in one round trip; one by one where the token does not know one of them.
+
+    One whose value pkcs11 makes no Python value of (ValueError) is as good as unknown.
+    """
     try:
         return key.get_attributes(list(attributes))
-    except PKCS11Error:
+    except (PKCS11Error, ValueError):
         found = {}
         for attribute in attributes:
-            with contextlib.suppress(PKCS11Error):
+            with contextlib.suppress(PKCS11Error, ValueError):
                 found[attribute] = key[attribute]
         return found

@@ -70,12 +70,19 @@ class ReceivingKey:
             aad: associated data, for a token that decrypts with it itself.
 
         Raises:
-            SealError: E_UNSEAL: the token does not unwrap it.
+            SealError: E_UNSEAL: the token does not unwrap it, or it is too long or too short.
             EncodingError: `enc` is no point of P-256, where it must be one.
             TokenError: the token refused, or gave a result of another length.
         """
         if self.method == HPKE_P256:
             return self.ecdh(enc)
+        # Not shown to the token: modules differ in what they say of it.
+        if len(enc) != self._wrapped_bytes:
+            raise SealError(
+                f"cannot unseal: a wrapped key of {len(enc)} bytes, {self._wrapped_bytes} are "
+                f"expected for {self.method}",
+                hint="take the envelope from your backup",
+            )
         if self.method == AES_256_GCM:
             nonce, data = enc[:_NONCE_BYTES], enc[_NONCE_BYTES:]
             return self._decrypt(Mechanism.AES_GCM, _gcm(nonce, aad), data)
@@ -133,15 +140,13 @@ class ReceivingKey:
 
         A public key object is not behind the PIN: whoever reaches the module can put his own in its
         place, and shares would be sealed to him. So before anybody is given the key, the token has
-        to open what was made for it. An AES key has no public half.
+        to open what was made for it. An AES key has no public half, and opens what it wrapped.
 
         Raises:
             ProvenanceError: the public key is of another key.
+            MechanismError: the token cannot use the key.
         """
-        if self.method == AES_256_GCM:
-            return
-        challenge = _ecdh_challenge if self.method == HPKE_P256 else _oaep_challenge
-        enc, expected = challenge(self.public_point)
+        enc, expected = self._challenge()
         with expected:
             try:
                 with self.unlock(enc, b"") as answer:
@@ -155,11 +160,31 @@ class ReceivingKey:
                 hint="somebody changed the token: do not use it, tell the pool",
             )
 
+    @property
+    def _wrapped_bytes(self) -> int:
+        """How long a wrapped key is; never asked where there is none, for HPKE."""
+        if self.method == AES_256_GCM:
+            return _NONCE_BYTES + SHARED_BYTES + _TAG_BYTES
+        return rsa_modulus(self.public_point).bit_length() // 8
+
+    def _challenge(self) -> tuple[bytes, SecretBytes]:
+        """Return what `unlock` takes, and what it must give."""
+        if self.method == HPKE_P256:
+            return _ecdh_challenge(self.public_point)
+        if self.method != AES_256_GCM:
+            return _oaep_challenge(self.public_point)
+        key = SecretBytes(os.urandom(SHARED_BYTES))
+        return self.wrap(key, b""), key
+
     def _decrypt(self, mechanism: Mechanism, parameters: Any, data: bytes) -> SecretBytes:
-        session, key = handle_of(self._session.session), self._private.handle
-        with self._session.doing("unwrapping a key"):
+        key = self._private.handle
+        # In a session of its own: tpm2-pkcs11 keeps a decryption open that failed, and no call ends
+        # it, so nothing could be decrypted in the same session any more.
+        with self._session.writable() as session, self._session.doing("unwrapping a key"):
             try:
-                secret = self._session.module.decrypt(session, key, mechanism, parameters, data)
+                secret = self._session.module.decrypt(
+                    handle_of(session), key, mechanism, parameters, data
+                )
             except _NOT_OFFERED as error:
                 raise MechanismError(
                     f"{self._session.token.describe()} does not do {self.method} "

@@ -106,3 +106,21 @@ class HalfKnowing:
 def test_attributes_one_by_one() -> None:
     found = read_attributes(HalfKnowing(), PROVENANCE_ATTRIBUTES)  # type: ignore[arg-type]
     assert found == {key: value for key, value in GOOD.items() if key is not Attribute.UNWRAP}
+
+
+class Unreadable(HalfKnowing):
+    """A key of which pkcs11 cannot read one attribute, as CKA_KEY_GEN_MECHANISM of an import."""
+
+    def get_attributes(self, keys: list[Attribute]) -> Attributes:
+        raise ValueError("18446744073709551615 is not a valid Mechanism")
+
+    def __getitem__(self, key: Attribute) -> Any:
+        if key is Attribute.UNWRAP:
+            raise ValueError("18446744073709551615 is not a valid Mechanism")
+        return GOOD[key]
+
+
+@pytest.mark.case("X894", "attribute whose value pkcs11 has no name for: as good as not told")
+def test_an_attribute_that_cannot_be_read() -> None:
+    found = read_attributes(Unreadable(), PROVENANCE_ATTRIBUTES)  # type: ignore[arg-type]
+    assert found == {key: value for key, value in GOOD.items() if key is not Attribute.UNWRAP}
