@@ -13,7 +13,13 @@ from typing import Any
 
 from pkcs11.mechanisms import Mechanism
 
-from signer.errors import MechanismError, ProvenanceError, TokenError, TokenKeyError
+from signer.errors import (
+    MechanismError,
+    ProfileError,
+    ProvenanceError,
+    TokenError,
+    TokenKeyError,
+)
 from signer.hsm.mechanisms import require_key_mechanisms
 from signer.hsm.pairs import Pair, destroy_pair, find_pairs, make_pair, usage_of
 from signer.hsm.provenance import Provenance, require_provenance
@@ -71,6 +77,7 @@ def ensure_keys(session: TokenSession) -> KeysMade:
     Raises:
         TokenKeyError: half a pair, or several `id-sign`. Nothing was made or changed then.
         MechanismError: the token cannot make one, or not use it. None that was made stays.
+        ProfileError: no key belongs to how the profile seals. None that was made stays.
         ProvenanceError: a key that was there already was not made on the token; or the token does
             not say so of one that it just made, and none that was made stays.
     """
@@ -82,7 +89,7 @@ def ensure_keys(session: TokenSession) -> KeysMade:
     try:
         for label in absent:
             made.append((label, _make(session, label)))
-    except (MechanismError, ProvenanceError):
+    except (MechanismError, ProfileError, ProvenanceError):
         for label, pair in made:
             destroy_pair(session, label, pair)
         raise

@@ -1,17 +1,25 @@
-"""Tokens for the suite: real SoftHSM ones in a folder of their own, and one in memory."""
+"""Tokens for the suite: one on each module of the catalogue, SoftHSM's own, and one in memory.
 
+A test that takes `bench` runs on every module. It says what it needs of one with the mark `needs`,
+in the order in which it comes to need it. On a module that cannot do it the same test runs as well:
+then our code must refuse, with the code that REFUSALS has for what is lacking first, and leave the
+token as it was.
+"""
+
+import contextlib
 import dataclasses
+import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
-from pkcs11 import exceptions
-from pkcs11.constants import TokenFlag
 
+from signer.errors import ModuleError, SignerError
+from signer.hsm import pairs
 from signer.hsm.discovery import TokenSelector, find_token, list_tokens
 from signer.hsm.module import Module, load_module
 from signer.hsm.pin import PinFile
@@ -19,9 +27,115 @@ from signer.hsm.profile import DeviceProfile, load_profile
 from signer.hsm.session import TokenSession, open_session
 from signer.secret import SecretBytes
 from tests.conftest import unavailable
+from tests.modules.bench import Bench, told
+from tests.modules.catalogue import MODULES
+from tests.modules.memory import MemoryModule
+from tests.modules.processes import NotReadyError
+from tests.modules.under_test import REFUSALS, ModuleUnderTest
 
 SO_PIN = "12345678"
 USER_PIN = "1234"
+
+
+def started(name: str) -> Iterator[ModuleUnderTest]:
+    """Yield the module `name` of the catalogue, running; CI must have it."""
+    # Not below pytest's folder: the path of a unix socket has room for 107 bytes. In memory, where
+    # that can be: a token waits for its disk at every change.
+    place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with (
+        tempfile.TemporaryDirectory(prefix="signer-", dir=place) as folder,
+        contextlib.ExitStack() as stack,
+    ):
+        try:
+            under = stack.enter_context(MODULES[name](Path(folder)))
+        except (NotReadyError, ModuleError, FileNotFoundError) as error:
+            unavailable(f"module {name}: {error}")
+        stack.enter_context(told(under.environment))
+        yield under
+
+
+@pytest.fixture(scope="module", params=list(MODULES))
+def under(request: pytest.FixtureRequest) -> Iterator[ModuleUnderTest]:
+    """Yield each module, started once for a file's tests."""
+    yield from started(request.param)
+
+
+@pytest.fixture(params=list(MODULES))
+def fresh_under(request: pytest.FixtureRequest) -> Iterator[ModuleUnderTest]:
+    """Yield each module, started for this test alone: its token may end locked."""
+    yield from started(request.param)
+
+
+def bench_of(
+    under: ModuleUnderTest,
+    request: pytest.FixtureRequest,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Bench:
+    bench = Bench(under, folder)
+    # Half a minute less for the whole suite; a test of the preference itself sets it back.
+    monkeypatch.setattr(pairs, "_PREFERRED_BITS", (2048,))
+    request.node.user_properties.append(("module", under.name))
+    return bench
+
+
+@pytest.fixture
+def bench(
+    under: ModuleUnderTest,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Bench]:
+    """Yield a module with an empty token; what the test leaves on it is removed."""
+    bench = bench_of(under, request, tmp_path, monkeypatch)
+    try:
+        yield bench
+    finally:
+        bench.close()
+        bench.wipe()
+        bench.close()
+
+
+@pytest.fixture
+def fresh_bench(
+    fresh_under: ModuleUnderTest,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Bench]:
+    """Yield a module of this test's own."""
+    bench = bench_of(fresh_under, request, tmp_path, monkeypatch)
+    yield bench
+    bench.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """Where the module lacks what the test needs, have it end in the right refusal."""
+    found = [pyfuncitem.funcargs.get(name) for name in ("bench", "fresh_bench")]
+    bench = next((one for one in found if isinstance(one, Bench)), None)
+    if bench is None:
+        return (yield)
+    needed = [ability for mark in pyfuncitem.iter_markers("needs") for ability in mark.args]
+    lacking = bench.lacking(needed)
+    result = None
+    if not lacking:
+        result = yield
+    else:
+        before = bench.contents()
+        try:
+            yield
+        except SignerError as error:
+            if error.code not in REFUSALS[lacking[0]]:
+                raise
+        else:
+            pytest.fail(f"{bench.under.name} has no {lacking[0]}, and nothing was refused")
+        if bench.contents() != before:
+            pytest.fail(f"{bench.under.name} has no {lacking[0]}, and the token was changed")
+        bench.unsupported += lacking
+    if bench.unsupported:
+        pyfuncitem.user_properties.append(("unsupported", bench.unsupported[0]))
+    return result
 
 
 @dataclasses.dataclass
@@ -81,72 +195,6 @@ def softhsm_module(softhsm: SoftHsm) -> Iterator[Module]:
         yield module
 
 
-class FakeSession:
-    """A session handle that counts."""
-
-    def __init__(self, token: "FakeModule") -> None:
-        self._module = token
-        self.handle = 7
-
-    def close(self) -> None:
-        self._module.open_sessions -= 1
-
-
-class FakeToken:
-    """What `Slot.get_token` answers: a snapshot of the fake's plain attributes."""
-
-    def __init__(self, module: "FakeModule") -> None:
-        self._module = module
-        self.label = module.label
-        self.serial = module.serial
-        self.manufacturer_id = "SoftHSM project"
-        self.model = "SoftHSM v2"
-        self.flags = module.flags
-
-    def open(self, rw: bool = False) -> FakeSession:
-        self._module.open_sessions += 1
-        return FakeSession(self._module)
-
-
-class FakeModule:
-    """One token in memory, changed by plain assignment. Counts what is done to it."""
-
-    path = Path("/nowhere/fake.so")
-
-    def __init__(self) -> None:
-        self.label = "desk"
-        self.serial = b"0001"
-        self.flags = TokenFlag.TOKEN_INITIALIZED | TokenFlag.USER_PIN_INITIALIZED
-        self.pin = USER_PIN.encode()
-        self.typed_on_pad = USER_PIN.encode()
-        self.flags_after_refusal = TokenFlag(0)
-        self.login_error: exceptions.PKCS11Error | None = None
-        self.tries: list[bytes] = []
-        self.open_sessions = 0
-        self.logged_in = False
-
-    def slots(self) -> list[Any]:
-        return [self]
-
-    def get_token(self) -> FakeToken:
-        return FakeToken(self)
-
-    def login(self, session: int, pin: SecretBytes | None) -> None:
-        self.tries.append(self.typed_on_pad if pin is None else pin.expose().tobytes())
-        if self.login_error is not None:
-            raise self.login_error
-        if self.tries[-1] != self.pin:
-            self.flags |= self.flags_after_refusal
-            raise exceptions.PinIncorrect
-        self.logged_in = True
-
-    def logout(self, session: int) -> None:
-        self.logged_in = False
-
-    def as_module(self) -> Module:
-        return cast(Module, self)
-
-
 @dataclasses.dataclass
 class FixedPin:
     """A PIN source that counts how often it was asked."""
@@ -163,7 +211,7 @@ class FixedPin:
 class FakeDesk:
     """A fake token, a PIN and the way to log in with it."""
 
-    module: FakeModule
+    module: MemoryModule
     pin: FixedPin
     profile: DeviceProfile
 
@@ -174,7 +222,7 @@ class FakeDesk:
 
 @pytest.fixture
 def fake_desk() -> FakeDesk:
-    return FakeDesk(FakeModule(), FixedPin(), load_profile("softhsm2"))
+    return FakeDesk(MemoryModule(), FixedPin(), load_profile("softhsm2"))
 
 
 @pytest.fixture

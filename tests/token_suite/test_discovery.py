@@ -15,41 +15,45 @@ from signer.hsm.module import load_module
 from signer.hsm.session import open_session
 from signer.hsm.uri import TokenUri, uri_of
 from tests.conftest import unavailable
+from tests.modules.bench import Bench
 
+needs = pytest.mark.needs
 P11_KIT_TRUST = Path("/usr/lib/x86_64-linux-gnu/pkcs11/p11-kit-trust.so")
 
 
-@pytest.mark.softhsm
-def test_the_only_token(softhsm: Any, softhsm_module: Any) -> None:
-    token = find_token(softhsm_module, TokenSelector())
-    assert (token.label, token.manufacturer) == ("desk", "SoftHSM project")
+def test_a_token_says_what_it_is(bench: Bench) -> None:
+    token = bench.token()
+    assert token.label == bench.label
     assert token.initialized
     assert token.user_pin_set
     flags = (token.locked, token.final_try, token.count_low, token.protected_auth)
     assert flags == (False,) * 4
-    for selector in (
-        TokenSelector("desk"),
-        TokenSelector(serial=token.serial),
-        TokenSelector("desk", token.serial),
-    ):
-        assert find_token(softhsm_module, selector) == token
-    require_profile(token, softhsm.profile)
+    assert find_token(bench.module, TokenSelector(bench.label, token.serial)) == token
+    require_profile(token, bench.profile)
 
 
-@pytest.mark.softhsm
+@needs("only-token")
+def test_the_only_token(bench: Bench) -> None:
+    assert find_token(bench.module, TokenSelector()) == bench.token()
+
+
+@needs("own-serial")
+def test_a_token_is_found_by_its_serial(bench: Bench) -> None:
+    token = bench.token()
+    assert find_token(bench.module, TokenSelector(serial=token.serial)) == token
+
+
 @pytest.mark.case("T4", "token absent: says which are there")
-@pytest.mark.parametrize(
-    "selector",
-    [
-        TokenSelector("Desk"),
+def test_absent(bench: Bench) -> None:
+    for selector in (
+        TokenSelector(bench.label.upper() + "."),
         TokenSelector(serial="0"),
-        TokenSelector("desk", "0"),
+        TokenSelector(bench.label, "0"),
         TokenSelector(""),
-    ],
-)
-def test_absent(softhsm_module: Any, selector: TokenSelector) -> None:
-    with pytest.raises(TokenNotFoundError, match="token=desk'"):
-        find_token(softhsm_module, selector)
+    ):
+        with pytest.raises(TokenNotFoundError) as caught:
+            find_token(bench.module, selector)
+        assert f"'{uri_of(bench.token())}'" in caught.value.message
 
 
 @pytest.mark.softhsm
@@ -131,25 +135,18 @@ def test_free_slot(softhsm: Any) -> None:
         assert softhsm.profile.initialise in caught.value.hint
 
 
-@pytest.mark.softhsm
 @pytest.mark.case("X173", "token that the profile does not describe: named, left unchanged")
 @pytest.mark.parametrize("field", ["manufacturer", "model"])
-def test_unknown_token(softhsm: Any, softhsm_module: Any, field: str) -> None:
-    def content() -> list[tuple[str, bytes]]:
-        files = sorted(path for path in (softhsm.folder / "tokens").rglob("*") if path.is_file())
-        return [(str(path), path.read_bytes()) for path in files]
-
-    before = content()
-    token = find_token(softhsm_module, TokenSelector("desk"))
-    match = dataclasses.replace(softhsm.profile.match, **{field: "Other"})
-    other = dataclasses.replace(softhsm.profile, name="other", match=match)
+def test_unknown_token(bench: Bench, field: str) -> None:
+    before = bench.contents()
+    token = bench.token()
+    match = dataclasses.replace(bench.profile.match, **{field: "Other"})
     with pytest.raises(UnknownTokenError) as caught:
-        require_profile(token, other)
-    line = caught.value.line()
-    assert "SoftHSM v2" in line
-    assert "left unchanged" in line
-    assert "softhsm2" in line
-    assert content() == before
+        require_profile(token, dataclasses.replace(bench.profile, name="other", match=match))
+    assert repr(token.model) in caught.value.line()
+    assert "left unchanged" in caught.value.line()
+    assert "--profile" in caught.value.hint
+    assert bench.contents() == before
 
 
 @pytest.mark.skipif(not P11_KIT_TRUST.exists(), reason="p11-kit is not installed")

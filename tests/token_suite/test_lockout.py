@@ -1,194 +1,118 @@
-"""PIN lockout on a token that really locks: opencryptoki's software token.
+"""A wrong PIN on a token of each kind: one try each, and never the last one unasked.
 
-SoftHSM never locks. This one says FINAL_TRY after two wrong PINs and locks on the third. Its daemon
-needs root and keeps one token for the whole machine, so a token that is not ours is not touched.
+SoftHSM and NSS never lock. opencryptoki and the token in memory say FINAL_TRY before they do. A TPM
+says nothing and locks.
 """
-
-import os
-import shutil
-import subprocess
-import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from signer.errors import PinError, PinFinalTryError, PinLockedError
-from signer.hsm.discovery import (
-    TokenInfo,
-    TokenSelector,
-    find_token,
-    profile_for,
-    require_profile,
-)
-from signer.hsm.module import Module, load_module
-from signer.hsm.pin import PinFile
-from signer.hsm.profile import DeviceProfile
 from signer.hsm.session import open_session
-from tests.conftest import unavailable
+from tests.modules.bench import Bench
 from tests.token_suite.conftest import FixedPin
 
-MODULE = Path("/usr/lib/x86_64-linux-gnu/opencryptoki/libopencryptoki.so.0")
-LABEL = "signer-lockout"
-FACTORY_SO_PIN, SO_PIN, FIRST_PIN, PIN = "87654321", "76543210", "12345", "123456"
-FILES = Path("/var/lib/opencryptoki/swtok")
+MANY = 12  # more wrong PINs than any token takes that locks
+
+pytestmark = pytest.mark.spends_tries
 
 
-def tool(*arguments: str) -> str:
-    """Run pkcs11-tool on the one slot."""
-    done = subprocess.run(
-        ["pkcs11-tool", "--module", str(MODULE), *arguments],
-        capture_output=True, text=True, timeout=30, check=False,
-    )  # fmt: skip
-    return done.stdout + done.stderr
-
-
-def missing() -> str:
-    """Return why it cannot run here, or nothing."""
-    if not MODULE.exists() or shutil.which("pkcsslotd") is None:
-        return "opencryptoki is not installed"
-    if shutil.which("pkcs11-tool") is None:
-        return "opensc's pkcs11-tool is not installed"
-    if os.geteuid() != 0:
-        return "opencryptoki's daemon needs root"
-    if running():
-        return "somebody else's opencryptoki daemon runs here"
-    token = FILES / "NVTOK.DAT"
-    label = token.read_bytes()[:32].strip(b"\0 ").decode() if token.exists() else ""
-    if label not in ("", "IBM OS PKCS#11", LABEL):  # the second is an uninitialised one
-        return "this machine's opencryptoki token is somebody else's"
-    return ""
-
-
-@pytest.fixture
-def module() -> Iterator[Module]:
-    """Yield the module with a fresh token of ours, user PIN set; CI must have it."""
-    why = missing()
-    if why:
-        unavailable(why)
-    forget_ours()
-    try:
-        start()
-        set_up()
-        with load_module(MODULE) as loaded:
-            yield loaded
-    finally:
-        stop()
-        forget_ours()
-
-
-def forget_ours() -> None:
-    """Remove the token's files, if it is ours: nothing else brings its factory PINs back."""
-    if (FILES / "NVTOK.DAT").exists() and LABEL.encode() in (FILES / "NVTOK.DAT").read_bytes():
-        for file in (*FILES.glob("NVTOK.DAT"), *FILES.glob("MK_*")):
-            file.unlink()
-
-
-def start() -> None:
-    """Run the daemon. After one was ended the next start only cleans up, so it is tried again."""
-    deadline = time.monotonic() + 30
-    while "Slot 0" not in tool("-L"):
-        assert time.monotonic() < deadline, tool("-L")
-        if not running():
-            subprocess.run(["pkcsslotd"], check=False, timeout=30)
-        time.sleep(0.3)
-
-
-def stop() -> None:
-    """End the daemon, which we started."""
-    for pid in running():
-        os.kill(pid, 15)
-    deadline = time.monotonic() + 10
-    while running() and time.monotonic() < deadline:
-        time.sleep(0.05)
-
-
-def set_up() -> None:
-    """Initialise the token as pkcs11-tool can: the factory's SO PIN has to be changed first."""
-    for arguments in (
-        ("--init-token", "--label", LABEL, "--so-pin", FACTORY_SO_PIN),
-        ("--login", "--login-type", "so", "--so-pin", FACTORY_SO_PIN, "--change-pin",
-         "--new-pin", SO_PIN),
-        ("--login", "--login-type", "so", "--so-pin", SO_PIN, "--init-pin", "--pin", FIRST_PIN),
-        ("--login", "--pin", FIRST_PIN, "--change-pin", "--new-pin", PIN),
-    ):  # fmt: skip
-        said = tool("--slot", "3", *arguments)
-        assert "success" in said, said
-
-
-def running() -> set[int]:
-    """Return the daemon's processes."""
-    found = set()
-    for place in Path("/proc").glob("[0-9]*/comm"):
-        try:
-            if place.read_text().strip() == "pkcsslotd":
-                found.add(int(place.parent.name))
-        except OSError:
-            continue
-    return found
-
-
-def login(module: Module, pin: FixedPin, *, final_try: bool = False) -> None:
+def login(bench: Bench, pin: FixedPin, *, final_try: bool = False) -> None:
     """Log in once, and out."""
-    with open_session(module, token(module), profile(module), pin, final_try=final_try):
+    with open_session(bench.module, bench.token(), bench.profile, pin, final_try=final_try):
         return
 
 
-def profile(module: Module) -> DeviceProfile:
-    """Return the packaged profile of this token; its version decides which."""
-    found = profile_for(token(module), MODULE)
-    assert found is not None
-    assert found.name in ("opencryptoki", "opencryptoki-3-8")
-    require_profile(token(module), found)
-    assert (found.pin_tries, found.pin_lock) == (3, "flags")
-    return found
+def right(bench: Bench) -> FixedPin:
+    return FixedPin(bench.under.pin.encode())
 
 
-def token(module: Module) -> TokenInfo:
-    return find_token(module, TokenSelector(LABEL))
-
-
-def refuse(module: Module, error: type[PinError], *, final_try: bool = False) -> FixedPin:
+def refuse(bench: Bench, error: type[PinError], *, final_try: bool = False) -> FixedPin:
     """Offer a wrong PIN, which must end so; return the source, to see whether it was read."""
     source = FixedPin(b"99999")
     with pytest.raises(error) as caught:
-        login(module, source, final_try=final_try)
+        login(bench, source, final_try=final_try)
     assert type(caught.value) is error
+    assert "99999" not in caught.value.line()
     return source
 
 
 @pytest.mark.case("T1", "wrong PIN, then at FINAL_TRY, then LOCKED, on a token that locks")
-def test_the_last_try_is_not_spent_unless_a_person_says_so(module: Module) -> None:
-    login(module, FixedPin(PIN.encode()))
-    assert not token(module).count_low
-    refuse(module, PinError)
-    assert token(module).count_low
-    refuse(module, PinError)
-    assert token(module).final_try
+def test_the_last_try_is_not_spent_unless_a_person_says_so(fresh_bench: Bench) -> None:
+    bench = fresh_bench
+    login(bench, right(bench))
+    assert not bench.token().count_low
+    if not bench.can("locks-pin"):
+        never_locks(bench)
+        found = "never"
+    elif not bench.can("tells-pin-count"):
+        locks_silently(bench)
+        found = "silent"
+    else:
+        locks_by_flags(bench)
+        found = "flags"
+    if bench.under.own_profile:
+        assert (bench.profile.pin_lock, bench.profile.pin_tries) == (found, bench.under.tries)
+
+
+def locks_by_flags(bench: Bench) -> None:
+    refuse(bench, PinError)
+    assert bench.token().count_low
+    refuse(bench, PinError)
+    assert bench.token().final_try
     for _ in range(3):
-        assert refuse(module, PinFinalTryError).asked == 0
-    assert token(module).final_try
-    assert not token(module).locked
-    login(module, FixedPin(PIN.encode()), final_try=True)  # he knew it: the count begins anew
-    assert not token(module).final_try
+        assert refuse(bench, PinFinalTryError).asked == 0
+    assert bench.token().final_try
+    assert not bench.token().locked
+    login(bench, right(bench), final_try=True)  # he knew it: the count begins anew
+    assert not bench.token().final_try
     for _ in range(2):
-        refuse(module, PinError)
-    assert refuse(module, PinError, final_try=True).asked == 1
-    assert token(module).locked
+        refuse(bench, PinError)
+    assert refuse(bench, PinError, final_try=True).asked == 1
+    assert bench.token().locked
     for final_try in (False, True):
-        assert refuse(module, PinLockedError, final_try=final_try).asked == 0
+        assert refuse(bench, PinLockedError, final_try=final_try).asked == 0
 
 
-@pytest.mark.case("T14", "SO PIN given as user PIN: one try, and no more")
-def test_an_so_pin_is_a_wrong_pin(module: Module, tmp_path: Path) -> None:
-    path = tmp_path / "pin"
-    path.touch(mode=0o600)
-    path.write_text(SO_PIN)
-    with (
-        pytest.raises(PinError) as caught,
-        open_session(module, token(module), profile(module), PinFile(path)),
-    ):
-        pass
-    assert caught.value.code == "E_PIN_REFUSED"
-    assert not token(module).final_try
-    login(module, FixedPin(PIN.encode()))
+def locks_silently(bench: Bench) -> None:
+    """After so many tries, each told as refused, even the right PIN finds it locked."""
+    assert bench.under.tries is not None
+    for _ in range(bench.under.tries):
+        refuse(bench, PinError)
+        assert not bench.token().final_try
+        assert not bench.token().locked
+    with pytest.raises(PinLockedError) as caught:
+        login(bench, right(bench))
+    assert caught.value.code == "E_PIN_LOCKED"
+
+
+def never_locks(bench: Bench) -> None:
+    for _ in range(MANY):
+        refuse(bench, PinError)
+        now = bench.token()
+        assert not now.final_try
+        assert not now.locked
+        assert now.count_low is bench.can("tells-pin-count")
+    login(bench, right(bench))
+    assert not bench.token().count_low
+
+
+@pytest.mark.case("T14", "SO PIN given as the user PIN; a wrong PIN; then the right one works")
+def test_an_so_pin_is_a_wrong_pin(fresh_bench: Bench) -> None:
+    bench = fresh_bench
+    for pin in (bench.under.so_pin or "76543210", bench.under.pin + "\n\n"):
+        with (
+            pytest.raises(PinError) as caught,
+            open_session(bench.module, bench.token(), bench.profile, bench.pin_file(pin)),
+        ):
+            pass
+        assert caught.value.code == "E_PIN_REFUSED"
+        assert pin.strip() not in caught.value.line()
+        tells = bench.can("tells-pin-count")
+        assert ("left" in caught.value.message or "next" in caught.value.message) is tells
+    with open_session(
+        bench.module, bench.token(), bench.profile, bench.pin_file(bench.under.pin + "\n"),
+        final_try=True,
+    ) as session:  # fmt: skip
+        now = session.token
+        assert (now.count_low or now.final_try) is bench.can("tells-pin-count")
+    assert not bench.token().count_low

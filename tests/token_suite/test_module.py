@@ -10,14 +10,22 @@ from typing import Any
 import pytest
 from pkcs11 import _pkcs11
 
-from signer.errors import ModuleError
-from signer.hsm.discovery import list_tokens
+from signer.errors import ModuleError, TokenNotFoundError
+from signer.hsm import module as module_file
+from signer.hsm.discovery import TokenSelector, find_token, list_tokens
 from signer.hsm.module import load_module, locate_module
 from signer.hsm.profile_facts import ModulePlace
+from tests.conftest import unavailable
+from tests.modules import nss, p11_kit
 
 pytestmark = pytest.mark.softhsm
 
-P11_KIT_CLIENT = Path("/usr/lib/x86_64-linux-gnu/pkcs11/p11-kit-client.so")
+P11_KIT_CLIENT = p11_kit.MODULE
+
+
+def require(path: Path) -> None:
+    if not path.exists():
+        unavailable(f"{path.name} is not installed")
 
 
 def refused(path: Path, words: str) -> ModuleError:
@@ -113,10 +121,51 @@ def test_cannot_initialise(softhsm: Any, monkeypatch: pytest.MonkeyPatch) -> Non
         pass
 
 
-@pytest.mark.case("X172", "p11-kit client, a new instance for each caller")
-@pytest.mark.skipif(not P11_KIT_CLIENT.exists(), reason="p11-kit is not installed")
-def test_p11_kit_client() -> None:
-    refused(P11_KIT_CLIENT, "p11-kit")
+@pytest.mark.case("X172", "p11-kit's client without its server: a module without tokens")
+def test_p11_kit_client_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    require(P11_KIT_CLIENT)
+    for address in (None, "unix:path=/nonexistent/socket"):
+        monkeypatch.delenv("P11_KIT_SERVER_ADDRESS", raising=False)
+        if address is not None:
+            monkeypatch.setenv("P11_KIT_SERVER_ADDRESS", address)
+        with load_module(P11_KIT_CLIENT) as module, pytest.raises(TokenNotFoundError):
+            find_token(module, TokenSelector("remote"))
+
+
+@pytest.mark.case("X890", "NSS without the text that names its folder, or with one that names none")
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "cannot be initialised"),
+        ("", "cannot be initialised"),
+        ("flags=readOnly", "NSS_LIB_PARAMS names no configdir"),
+        ("configdir='sql:/nonexistent' flags=", "cannot be initialised"),
+    ],
+)
+def test_nss_without_a_folder(
+    monkeypatch: pytest.MonkeyPatch, text: str | None, words: str
+) -> None:
+    require(nss.MODULE)
+    monkeypatch.delenv("NSS_LIB_PARAMS", raising=False)
+    if text is not None:
+        monkeypatch.setenv("NSS_LIB_PARAMS", text)
+    error = refused(nss.MODULE, words)
+    assert error.code == "E_MODULE"
+
+
+@pytest.mark.case("X891", "text for NSS in the environment of a module that wants none: not given")
+def test_the_text_is_for_nss_alone(softhsm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NSS_LIB_PARAMS", "configdir='sql:/nonexistent'")
+    softhsm.add_token("desk")
+    with softhsm.load() as module:
+        assert find_token(module, TokenSelector("desk")).label == "desk"
+
+
+@pytest.mark.case("X892", "p11-kit with a python-pkcs11 whose objects are laid out otherwise")
+def test_the_wrappers_list_is_not_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
+    require(P11_KIT_CLIENT)
+    monkeypatch.setattr(module_file, "_POINTERS", 4)
+    refused(P11_KIT_CLIENT, "p11-kit is not usable")
 
 
 def test_locate(softhsm: Any) -> None:
