@@ -99,6 +99,13 @@ def test_the_hint_names_the_profile_that_fits() -> None:
     assert caught.value.hint.endswith("--profile opencryptoki-3-8")
 
 
+def test_no_other_profile_is_read_for_a_token_that_its_own_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("signer.hsm.discovery.profile_for", lambda *_: pytest.fail("read"))
+    require_profile(token("SoftHSM project", "SoftHSM v2"), load_profile("softhsm2"))
+
+
 def test_a_profile_of_ones_own_that_names_the_device_is_enough() -> None:
     mine = dataclasses.replace(load_profile("generic"), name="mine", match=Match("Maker*", "One"))
     require_profile(token("Maker & Sons", "One"), mine)

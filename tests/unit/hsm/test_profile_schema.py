@@ -55,6 +55,11 @@ def around(value: Any, place: Place) -> Any:
     return value
 
 
+def at(value: Any, place: Place) -> Any:
+    """Return what stands at `place`."""
+    return around(value, (*place, ""))
+
+
 def words(schema: Any) -> Iterator[Any]:
     """Yield every value that the schema names."""
     if isinstance(schema, dict):
@@ -110,6 +115,17 @@ def test_no_field_can_go_or_be_called_otherwise(profile: dict[str, Any]) -> None
             assert (by_schema(value), by_parser(value)) == (False, False), place
             tried += 1
     assert tried > 100
+
+
+@pytest.mark.case("X869", "profile: one field more in each of its objects, by parser and by schema")
+def test_no_field_can_be_added() -> None:
+    profile = load_profile("softhsm2").to_json()
+    objects = [(), *(place for place in places(profile) if type(at(profile, place)) is dict)]
+    assert len(objects) > 15
+    for place in objects:
+        value = copy.deepcopy(profile)
+        at(value, place)["colour"] = "red"
+        assert (by_schema(value), by_parser(value)) == (False, False), place
 
 
 @pytest.mark.case("X869", "profile: anything at all in place of anything in it, by both")
