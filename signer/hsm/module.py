@@ -22,146 +22,35 @@ from pkcs11.constants import Attribute
 from pkcs11.types import Slot
 
 from signer.errors import ModuleError
+from signer.hsm.cryptoki import (
+    ALREADY_INITIALIZED,
+    ARGUMENTS_BAD,
+    BUFFER_TOO_SMALL,
+    CKF_OS_LOCKING_OK,
+    CKU_USER,
+    CRYPT_ERRORS,
+    LOGIN_ERRORS,
+    OK,
+    RANDOM_ERRORS,
+    UNAVAILABLE,
+    FunctionList,
+    InitializeArgs,
+    MechanismStruct,
+    ObjectAttribute,
+    Pointer,
+    Ulong,
+    check,
+)
 from signer.hsm.library import refuse, require_loadable
 from signer.hsm.module_file import require_unchangeable
 from signer.hsm.profile import DeviceProfile
 from signer.secret import SecretBytes
 
-CKF_OS_LOCKING_OK = 2
-CKU_USER = 1
 # NSS's module is told its folder by a text in the reserved field. From 3.110 on it reads this
 # variable itself; before, it answers CKR_ARGUMENTS_BAD to an initialisation without the text.
 INIT_STRING_VARIABLE = "NSS_LIB_PARAMS"
 _INIT_STRING_NEEDS = "configdir="
 _POINTERS = 3  # in the wrapper's HasFuncList
-_OK = 0
-_ARGUMENTS_BAD = 0x07
-_ALREADY_INITIALIZED = 0x191
-_BUFFER_TOO_SMALL = 0x150
-_UNAVAILABLE = ctypes.c_ulong(-1).value
-
-_Ulong, _Pointer = ctypes.c_ulong, ctypes.c_void_p
-_LOGIN_ERRORS: dict[int, type[exceptions.PKCS11Error]] = {
-    0x30: exceptions.DeviceError,
-    0x32: exceptions.DeviceRemoved,
-    0xA0: exceptions.PinIncorrect,
-    0xA1: exceptions.PinInvalid,
-    0xA2: exceptions.PinLenRange,
-    0xA3: exceptions.PinExpired,
-    0xA4: exceptions.PinLocked,
-    0xB3: exceptions.SessionHandleInvalid,
-    0xE0: exceptions.TokenNotPresent,
-    0x100: exceptions.UserAlreadyLoggedIn,
-    0x102: exceptions.UserPinNotInitialized,
-    0x104: exceptions.AnotherUserAlreadyLoggedIn,
-}
-_CRYPT_ERRORS: dict[int, type[exceptions.PKCS11Error]] = {
-    0x05: exceptions.GeneralError,
-    0x06: exceptions.FunctionFailed,
-    0x07: exceptions.ArgumentsBad,
-    0x20: exceptions.DataInvalid,
-    0x21: exceptions.DataLenRange,
-    0x30: exceptions.DeviceError,
-    0x32: exceptions.DeviceRemoved,
-    0x40: exceptions.EncryptedDataInvalid,
-    0x41: exceptions.EncryptedDataLenRange,
-    0x54: exceptions.FunctionNotSupported,
-    0x60: exceptions.KeyHandleInvalid,
-    0x62: exceptions.KeySizeRange,
-    0x63: exceptions.KeyTypeInconsistent,
-    0x70: exceptions.MechanismInvalid,
-    0x71: exceptions.MechanismParamInvalid,
-    0x90: exceptions.OperationActive,
-    0xB3: exceptions.SessionHandleInvalid,
-    0x101: exceptions.UserNotLoggedIn,
-    _BUFFER_TOO_SMALL: exceptions.DataLenRange,
-}
-_RANDOM_ERRORS: dict[int, type[exceptions.PKCS11Error]] = {
-    0x30: exceptions.DeviceError,
-    0x32: exceptions.DeviceRemoved,
-    0x54: exceptions.FunctionNotSupported,
-    0x101: exceptions.UserNotLoggedIn,
-    0x121: exceptions.RandomNoRNG,
-    0xB3: exceptions.SessionHandleInvalid,
-}
-
-
-class _InitializeArgs(ctypes.Structure):
-    """CK_C_INITIALIZE_ARGS."""
-
-    _fields_ = [
-        ("mutex_functions", _Pointer * 4),
-        ("flags", _Ulong),
-        ("reserved", _Pointer),
-    ]
-
-
-class _Attribute(ctypes.Structure):
-    """CK_ATTRIBUTE."""
-
-    _fields_ = [("type", _Ulong), ("value", _Pointer), ("length", _Ulong)]
-
-
-class _Mechanism(ctypes.Structure):
-    """CK_MECHANISM."""
-
-    _fields_ = [("mechanism", _Ulong), ("parameter", _Pointer), ("length", _Ulong)]
-
-
-class OaepParams(ctypes.Structure):
-    """CK_RSA_PKCS_OAEP_PARAMS, PKCS#11 2.40 mechanisms 2.1.8. There is no label here."""
-
-    _fields_ = [
-        ("hash", _Ulong),
-        ("mgf", _Ulong),
-        ("source", _Ulong),
-        ("label", _Pointer),
-        ("label_length", _Ulong),
-    ]
-
-
-class GcmParams(ctypes.Structure):
-    """CK_GCM_PARAMS, PKCS#11 2.40 mechanisms 2.12.3, with the field that errata 01 put in."""
-
-    _fields_ = [
-        ("iv", ctypes.c_char_p),
-        ("iv_length", _Ulong),
-        ("iv_bits", _Ulong),
-        ("aad", ctypes.c_char_p),
-        ("aad_length", _Ulong),
-        ("tag_bits", _Ulong),
-    ]
-
-
-_CRYPT = ctypes.CFUNCTYPE(
-    _Ulong, _Ulong, _Pointer, _Ulong, _Pointer, ctypes.POINTER(_Ulong)
-)  # session, data, its length, result, its length
-
-
-class _FunctionList(ctypes.Structure):
-    """The head of CK_FUNCTION_LIST, PKCS#11 2.40 section 3.6; the order is the interface."""
-
-    _fields_ = [
-        ("version", ctypes.c_ubyte * 2),
-        ("C_Initialize", ctypes.CFUNCTYPE(_Ulong, _Pointer)),
-        ("C_Finalize", ctypes.CFUNCTYPE(_Ulong, _Pointer)),
-        ("other_2_to_17", _Pointer * 16),
-        ("C_Login", ctypes.CFUNCTYPE(_Ulong, _Ulong, _Ulong, _Pointer, _Ulong)),
-        ("C_Logout", ctypes.CFUNCTYPE(_Ulong, _Ulong)),
-        ("other_20_to_23", _Pointer * 4),
-        (
-            "C_GetAttributeValue",
-            ctypes.CFUNCTYPE(_Ulong, _Ulong, _Ulong, ctypes.POINTER(_Attribute), _Ulong),
-        ),
-        ("other_25_to_28", _Pointer * 4),
-        ("C_EncryptInit", ctypes.CFUNCTYPE(_Ulong, _Ulong, ctypes.POINTER(_Mechanism), _Ulong)),
-        ("C_Encrypt", _CRYPT),
-        ("other_31_to_32", _Pointer * 2),
-        ("C_DecryptInit", ctypes.CFUNCTYPE(_Ulong, _Ulong, ctypes.POINTER(_Mechanism), _Ulong)),
-        ("C_Decrypt", _CRYPT),
-        ("other_35_to_63", _Pointer * 29),
-        ("C_GenerateRandom", ctypes.CFUNCTYPE(_Ulong, _Ulong, _Pointer, _Ulong)),
-    ]
 
 
 class _Library(_pkcs11.lib):
@@ -173,7 +62,7 @@ class _Library(_pkcs11.lib):
     def __init__(self, path: str, told: Sequence[int]) -> None:
         self._path = path
         self._initialized_by: int | None = None
-        self.functions = _FunctionList.from_address(self._list_address(told))
+        self.functions = FunctionList.from_address(self._list_address(told))
         try:
             super().__init__(path)
         except BaseException:
@@ -190,24 +79,24 @@ class _Library(_pkcs11.lib):
             return told[0]
         # In python-pkcs11 0.10 the class below `lib`, HasFuncList, is an object and three pointers,
         # of which the first is CK_FUNCTION_LIST_PTR.
-        start, pointer = object.__basicsize__, ctypes.sizeof(_Pointer)
+        start, pointer = object.__basicsize__, ctypes.sizeof(Pointer)
         if _pkcs11.lib.__mro__[1].__basicsize__ != start + _POINTERS * pointer:
             refuse(Path(self._path), "p11-kit is not usable with this python-pkcs11")
-        return _Pointer.from_address(id(self) + start).value or told[0]
+        return Pointer.from_address(id(self) + start).value or told[0]
 
     def initialize(self) -> None:
         """Initialise with locking; the wrapper's own constructor calls this."""
-        args = _InitializeArgs(flags=CKF_OS_LOCKING_OK)
+        args = InitializeArgs(flags=CKF_OS_LOCKING_OK)
         value = self.functions.C_Initialize(ctypes.addressof(args))
-        if value == _ARGUMENTS_BAD and (told := os.environ.get(INIT_STRING_VARIABLE)):
+        if value == ARGUMENTS_BAD and (told := os.environ.get(INIT_STRING_VARIABLE)):
             if _INIT_STRING_NEEDS not in told:  # it would crash
                 refuse(Path(self._path), f"{INIT_STRING_VARIABLE} names no {_INIT_STRING_NEEDS}")
             text = ctypes.create_string_buffer(os.fsencode(told))
             args.reserved = ctypes.addressof(text)
             value = self.functions.C_Initialize(ctypes.addressof(args))
-        if value == _ALREADY_INITIALIZED:  # by others, perhaps without locking
+        if value == ALREADY_INITIALIZED:  # by others, perhaps without locking
             refuse(Path(self._path), "this process uses it already")
-        _check(value, {})
+        check(value, {})
         self._initialized_by = os.getpid()
 
     def finalize(self) -> None:
@@ -239,13 +128,13 @@ class Module:
             PKCS11Error: the class that the wrapper would raise.
         """
         if pin is None:
-            _check(self._functions.C_Login(session, CKU_USER, None, 0), _LOGIN_ERRORS)
+            check(self._functions.C_Login(session, CKU_USER, None, 0), LOGIN_ERRORS)
             return
         view = pin.expose()
         buffer = (ctypes.c_char * len(view)).from_buffer(view)
-        _check(
+        check(
             self._functions.C_Login(session, CKU_USER, ctypes.addressof(buffer), len(view)),
-            _LOGIN_ERRORS,
+            LOGIN_ERRORS,
         )
 
     def logout(self, session: int) -> None:
@@ -261,12 +150,12 @@ class Module:
         with SecretBytes.zeros(max_bytes) as secret:
             view = secret.expose()
             buffer = (ctypes.c_char * max_bytes).from_buffer(view)
-            attribute = _Attribute(Attribute.VALUE, ctypes.addressof(buffer), max_bytes)
-            _check(
+            attribute = ObjectAttribute(Attribute.VALUE, ctypes.addressof(buffer), max_bytes)
+            check(
                 self._functions.C_GetAttributeValue(session, key, ctypes.byref(attribute), 1),
-                {0x11: exceptions.AttributeSensitive, _BUFFER_TOO_SMALL: exceptions.DataLenRange},
+                {0x11: exceptions.AttributeSensitive, BUFFER_TOO_SMALL: exceptions.DataLenRange},
             )
-            if attribute.length == _UNAVAILABLE or attribute.length > max_bytes:
+            if attribute.length == UNAVAILABLE or attribute.length > max_bytes:
                 raise exceptions.DataLenRange
             return SecretBytes(view[: attribute.length])
 
@@ -283,12 +172,12 @@ class Module:
             view = secret.expose()
             given = (ctypes.c_char * len(data)).from_buffer_copy(data)
             buffer = (ctypes.c_char * len(view)).from_buffer(view)
-            size = _Ulong(len(view))
+            size = Ulong(len(view))
             value = self._functions.C_Decrypt(
                 session, ctypes.addressof(given), len(data), ctypes.addressof(buffer),
                 ctypes.byref(size),
             )  # fmt: skip
-            _check(value, _CRYPT_ERRORS)
+            check(value, CRYPT_ERRORS)
             if size.value > len(view):
                 raise exceptions.DataLenRange
             return SecretBytes(view[: size.value])
@@ -306,12 +195,12 @@ class Module:
         view = secret.expose()
         given = (ctypes.c_char * len(view)).from_buffer(view)
         buffer = ctypes.create_string_buffer(size)
-        length = _Ulong(size)
+        length = Ulong(size)
         value = self._functions.C_Encrypt(
             session, ctypes.addressof(given), len(view), ctypes.addressof(buffer),
             ctypes.byref(length),
         )  # fmt: skip
-        _check(value, _CRYPT_ERRORS)
+        check(value, CRYPT_ERRORS)
         if length.value != size:
             raise exceptions.DataLenRange
         return buffer.raw
@@ -319,8 +208,8 @@ class Module:
     def _begin(
         self, begin: Any, session: int, key: int, mechanism: int, parameters: ctypes.Structure
     ) -> None:
-        asked = _Mechanism(mechanism, ctypes.addressof(parameters), ctypes.sizeof(parameters))
-        _check(begin(session, ctypes.byref(asked), key), _CRYPT_ERRORS)
+        asked = MechanismStruct(mechanism, ctypes.addressof(parameters), ctypes.sizeof(parameters))
+        check(begin(session, ctypes.byref(asked), key), CRYPT_ERRORS)
 
     def random(self, session: int, count: int) -> SecretBytes:
         """Return `count` bytes of the token's generator.
@@ -333,9 +222,9 @@ class Module:
         secret = SecretBytes.zeros(count)
         buffer = (ctypes.c_char * count).from_buffer(secret.expose())
         value = self._functions.C_GenerateRandom(session, ctypes.addressof(buffer), count)
-        if value != _OK:
+        if value != OK:
             secret.wipe()
-        _check(value, _RANDOM_ERRORS)
+        check(value, RANDOM_ERRORS)
         return secret
 
     def close(self) -> None:
@@ -408,13 +297,8 @@ def _function_lists(library: ctypes.CDLL, path: Path) -> list[int]:
         refuse(path, "a library, but no PKCS#11 module")
     told = []
     for _ in range(2):
-        pointer = _Pointer()
-        if get_function_list(ctypes.byref(pointer)) != _OK or pointer.value is None:
+        pointer = Pointer()
+        if get_function_list(ctypes.byref(pointer)) != OK or pointer.value is None:
             refuse(path, "gives no PKCS#11 function list")
         told.append(pointer.value)
     return told
-
-
-def _check(value: int, known: dict[int, type[exceptions.PKCS11Error]]) -> None:
-    if value != _OK:
-        raise known.get(value, exceptions.PKCS11Error)(f"return value {value:#x}")

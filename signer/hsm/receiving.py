@@ -14,7 +14,7 @@ from pkcs11.constants import Attribute
 from pkcs11.mechanisms import KDF, MGF, KeyType, Mechanism
 
 from signer.errors import EncodingError, MechanismError, ProvenanceError, SealError, TokenError
-from signer.hsm.module import GcmParams, OaepParams
+from signer.hsm.cryptoki import GcmParams, OaepParams
 from signer.hsm.provenance import Provenance
 from signer.hsm.session import TokenSession, handle_of
 from signer.p256 import is_point

@@ -15,7 +15,7 @@ from pkcs11 import exceptions, types
 from pkcs11.constants import DEFAULT, Attribute, MechanismFlag, ObjectClass
 from pkcs11.mechanisms import KeyType, Mechanism
 
-from signer.hsm.module import GcmParams, OaepParams
+from signer.hsm.cryptoki import GcmParams, OaepParams
 
 Template = dict[Attribute, Any]
 
