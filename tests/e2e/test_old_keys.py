@@ -86,6 +86,7 @@ def reshared(
         pool.run("drill", "run", "--activate", "--group", pending, *agents, "--out", second.folder)
         for holder in members:
             pool.stop_agent(holder)
+        second.options.clear()  # which envelope, each test says
         yield second, old
 
 
