@@ -299,7 +299,7 @@ def test_tokens_are_listed(pool: Pool) -> None:
     assert mine[0]["initialized"] is True
     table = pool.run("token", "list", holder=holder).stdout
     assert table.splitlines()[0].split() == [
-        "LABEL", "SERIAL", "MANUFACTURER", "MODEL", "STATE", "PIN", "PROFILE",
+        "LABEL", "SERIAL", "MANUFACTURER", "MODEL", "STATE", "PIN", "PROFILE", "URI",
     ]  # fmt: skip
 
 
