@@ -16,7 +16,7 @@ from signer.messages.dsse import SignedFile
 from signer.strict import Fields, canonical, parse_object
 from signer.threshold.params import MAX_HOLDERS, ShareIndex
 
-MAX_BYTES = 4 * 1024 * 1024
+MAX_BYTES = 48 * 1024 * 1024  # mostly statements of bindings, in base64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

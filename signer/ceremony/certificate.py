@@ -26,7 +26,7 @@ from signer.messages.group_id import Certified
 from signer.strict import Fields, canonical, parse_object
 from signer.threshold.params import MAX_HOLDERS
 
-MAX_BYTES = 12 * 1024 * 1024
+MAX_BYTES = 48 * 1024 * 1024  # mostly statements of bindings, in base64
 
 
 @dataclass(frozen=True, slots=True)

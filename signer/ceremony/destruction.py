@@ -19,9 +19,9 @@ from signer.errors import CeremonyError
 from signer.messages.dsse import SignedFile
 from signer.messages.group_file import GroupFile
 from signer.messages.group_id import MAX_EPOCH
-from signer.p256 import POINT_BYTES
+from signer.recipient import parse_recipient
 from signer.sealing.envelope import MAX_SLOTS
-from signer.strict import Fields, parse_hex
+from signer.strict import Fields
 from signer.threshold.params import MAX_HOLDERS
 
 KIND = "signer-destroyed"
@@ -61,7 +61,7 @@ class Destroyed:
         """Take the fields of the payload."""
         fields.constant("method", _METHOD)
         entries = fields.array("keys", low=1, high=MAX_KEYS)
-        keys = tuple(parse_hex(entry, POINT_BYTES, fields.what) for entry in entries)
+        keys = tuple(parse_recipient(entry, fields.what) for entry in entries)
         if list(keys) != sorted(set(keys)):
             fields.fail("keys", "must be points in ascending order")
         return cls(

@@ -7,8 +7,8 @@ from signer.errors import CeremonyError
 from signer.messages.dsse import SignedFile
 from signer.strict import Fields, canonical, parse_object
 
-MAX_PAYLOAD = 2048
-MAX_BYTES = 4096
+MAX_PAYLOAD = 8192  # a receipt may name six RSA keys
+MAX_BYTES = 16384
 MAX_MOMENT = 253_402_300_799  # Unix seconds: the end of the year 9999, the last that has a date
 
 _T = TypeVar("_T")

@@ -17,6 +17,8 @@ from signer.messages.dsse import SignedFile
 from signer.messages.items import Change, changes_to_json
 from signer.strict import canonical
 
+STATEMENTS_BYTES = 24 * 1024 * 1024  # of all dealers' statements; a certificate holds them
+
 
 def open_bindings(signed: SignedFile, setting: Setting, dealer: int) -> Bindings:
     """Return what a reshare's dealer says that his journal binds.
@@ -44,11 +46,19 @@ def read_bindings(signed: SignedFile, setting: Setting, dealer: int) -> Bindings
 
     Raises:
         CeremonyError: E_BINDINGS: of another share, of a journal that has not come to the old
-            shares' epoch, or made before this ceremony.
+            shares' epoch, made before this ceremony, too large, or not in its one form.
         SchemaError: not this format.
     """
     what = _named(setting, dealer)
+    most = STATEMENTS_BYTES // len(setting.roster.dealers)
+    if len(signed.payload) > most:
+        raise CeremonyError(
+            f"{what}: {len(signed.payload)} bytes; a certificate has room for {most} of each",
+            code="E_BINDINGS",
+        )
     said = Bindings.parse(signed.payload, what)
+    if said.to_payload() != signed.payload:
+        raise CeremonyError(f"{what}: they are not in canonical form", code="E_BINDINGS")
     if (said.group, said.index) != (setting.old.group_id, dealer):
         raise CeremonyError(
             f"{what}: they are of another share, or of another group", code="E_BINDINGS"

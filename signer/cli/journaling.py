@@ -213,10 +213,13 @@ def import_ceremony(printer: Printer, place: Place, folder: Path) -> None:
     from signer.ceremony.union import union_of
     from signer.custody.ceremony_folder import CeremonyFolder
 
-    if place.group is None:
-        raise UsageError("--ceremony needs --config or --group")
-    group = place.group
-    index = place.index if place.index is not None else _index_in(place)
+    group, index, envelope = place.group, place.index, place.envelope
+    if group is None or index is None or envelope is None:
+        raise UsageError(
+            "--ceremony needs --config",
+            hint="only the envelope tells whether the share was recovered: then a ceremony does "
+            "not know what it has signed since",
+        )
     there = CeremonyFolder(folder)
     setting = there.setting()
     board = there.board(setting, int(time.time()))
@@ -231,8 +234,7 @@ def import_ceremony(printer: Printer, place: Place, folder: Path) -> None:
         dealer: hashlib.sha256(signed.payload).digest()
         for dealer, signed in zip(setting.roster.dealers, statements, strict=True)
     }
-    if place.envelope is not None:
-        require_marked_journal(place.envelope, place.path)
+    require_marked_journal(envelope, place.path)
     make_folder(place.path.parent, mode=0o700)
     anchor = place.anchor()
     with Journal.open(

@@ -145,15 +145,8 @@ class CeremonyFolder:
         Raises:
             InputError: the folder cannot be read, or holds too much.
         """
-        files, total = self.files(), 0
+        files = self.files()
         for number, parts in enumerate(self._certificates(setting)):
-            total += sum(map(len, parts.values()))
-            if total > _MAX_TOTAL_BYTES:
-                raise InputError(
-                    f"folder {str(self.path)!r}: its certificates have more than "
-                    f"{_MAX_TOTAL_BYTES} bytes in all",
-                    hint="take what is not of the ceremony out of it",
-                )
             files |= numbered(parts, number)
         return files
 
@@ -168,7 +161,19 @@ class CeremonyFolder:
 
         Which of them holds `certified_board` tells.
         """
+        seen: set[bytes] = set()
+        total = 0
         for name, raw in self.copies(CERTIFICATE, MAX_CERTIFICATE_BYTES):
+            if (digest := hashlib.sha256(raw).digest()) in seen:
+                continue
+            seen.add(digest)
+            total += len(raw)
+            if total > _MAX_TOTAL_BYTES:
+                raise InputError(
+                    f"folder {str(self.path)!r}: its certificates have more than "
+                    f"{_MAX_TOTAL_BYTES} bytes in all",
+                    hint="take what is not of the ceremony out of it",
+                )
             with contextlib.suppress(SignerError):
                 yield files_of(raw, setting, name)
 

@@ -14,6 +14,7 @@ from signer.ceremony.board import Board
 from signer.ceremony.deal import Deal, SlimDeal
 from signer.ceremony.setting import Setting
 from signer.ceremony.steps import Me, Step
+from signer.ceremony.union import open_bindings
 from signer.custody import ceremony_state as kept
 from signer.custody.ceremony_folder import CERTIFICATE
 from signer.custody.ceremony_results import certificate_of
@@ -76,7 +77,7 @@ class CeremonyTasks:
         setting = board.setting
         dealer = _index(me.dealer)
         statement = None if setting.previous is None else self._state_bindings(setting, dealer)
-        bindings = None if statement is None else _payload_digest(statement)
+        bindings = None if statement is None else _payload_digest(statement, setting, dealer)
         result = self._order(
             lambda token, pin: MakeDeal(
                 token=token,
@@ -251,10 +252,12 @@ def _deal_of(board: Board, dealer: int) -> Deal | SlimDeal:
     return board.deals.get(dealer) or board.slim[dealer]
 
 
-def _payload_digest(statement: dict[str, Any]) -> bytes:
+def _payload_digest(statement: dict[str, Any], setting: Setting, dealer: int) -> bytes:
+    """Return how a deal names the statement, once it is one that everybody will take."""
     signed = SignedFile.parse(
         statement, "bindings", payload_type=PAYLOAD_TYPE, max_payload=MAX_PAYLOAD
     )
+    open_bindings(signed, setting, dealer)  # or the dealer would be found guilty of it
     return hashlib.sha256(signed.payload).digest()
 
 

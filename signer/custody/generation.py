@@ -20,6 +20,7 @@ class Generation:
     policy: tuple[int, bytes] | None = None  # of that epoch: amendment number, digest
     lacks_union: bool = False  # what was bound in the epochs before
     lacks_own: bool = False  # what this share, which was lost and made again, has signed
+    filled_by_others: bool = False  # by the last import: with what the others say today
 
     @property
     def needs_history(self) -> bool:
@@ -37,6 +38,7 @@ class Generation:
         Raises:
             JournalError: of another ceremony than the one that made these shares.
         """
+        self.filled_by_others = certificate is None
         if certificate is None:
             self.lacks_union = self.lacks_own = False
             return

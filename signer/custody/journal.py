@@ -36,6 +36,8 @@ from signer.messages.items import Change, Deposit, Exit, Item
 from signer.strict import Fields
 from signer.threshold.params import ShareIndex
 
+_IMPORTED_AT_ONCE = 16384  # bindings; each with an address of its own they fit into a line
+
 
 class Journal(JournalState):
     """The open journal of one share. One process has it; `close()` or `with` gives it back.
@@ -302,15 +304,18 @@ class Journal(JournalState):
         self.require_bindable(changes)
         if credentials is not None:
             self.require_bindable([Deposit(credentials, 0)])
+        new = [item for item in changes if self.address_of(item[0]) is None]
         body = {
             "statements": [
                 {"index": index, "sha256": digest.hex()} for index, digest in statements.items()
             ],
-            **items_json([item for item in changes if self.address_of(item[0]) is None]),
             "deposit_credentials": None if credentials is None else credentials.hex(),
             "certificate": None if certificate is None else certificate.hex(),
         }
-        self._append("IMPORTED", body)
+        for start in range(0, max(len(new), 1), _IMPORTED_AT_ONCE):
+            end = start + _IMPORTED_AT_ONCE
+            part = {**body, **items_json(new[start:end]), "complete": end >= len(new)}
+            self._append("IMPORTED", part)
 
     def close(self) -> None:
         """Give the journal back."""

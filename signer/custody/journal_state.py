@@ -47,6 +47,7 @@ class JournalState:
         self.head = START
         self.opened = 0  # Unix seconds of the first record
         self.last_time = 0
+        self._begun_in = 0  # the epoch in which the journal was begun
         self.last_intent: int | None = None  # what the clock said at the latest INTENT
         self.last_import: int | None = None  # and when bindings were last taken over
         self.last_drill: int | None = None
@@ -134,8 +135,10 @@ class JournalState:
     def require_witnessed(self, witnesses: Sequence[SignedFile], id_sign: bytes) -> int:
         """Refuse a journal of which the key at `id_sign`, its holder's, has said more.
 
-        A witness that was made before bindings were taken over, and is not of this journal, is of
-        the one that was lost; but one of a later epoch of the shares counts even so.
+        A witness that was made before the other holders' bindings were taken over, and is not of
+        this journal, is of the one that was lost; but one of a later epoch of the shares counts
+        even so. What a ceremony knew fills an epoch's beginning: of witnesses it silences those of
+        epochs before the journal only.
 
         Returns how many witnesses are not of this share, not signed by it, or of a journal that it
         lost: they say nothing.
@@ -157,6 +160,8 @@ class JournalState:
                 continue
             elif witness.moment < (self.last_import or 0) and witness.epoch <= self.epoch:
                 ignored += 1
+            elif witness.epoch < self._begun_in and not self.generation.lacks_union:
+                ignored += 1  # this journal is younger; the union of the reshare knows
             else:
                 known = f"a reply of this share names record {witness.sequence}"
                 raise rolled_back(known, self.sequence - 1)
@@ -191,7 +196,7 @@ class JournalState:
         self.last_time = moment
         if kind == "INTENT":
             self.last_intent = max(clock, self.last_intent or 0)
-        elif kind == "IMPORTED":
+        elif kind == "IMPORTED" and self.generation.filled_by_others:
             self.last_import = max(clock, self.last_import or 0)
         self.head = head
         self._heads += head
@@ -213,6 +218,8 @@ class JournalState:
                 )
         self.owner = found
         self._begin(body)
+
+        self._begun_in = self.epoch
 
     def _epoch_seen(self, body: Fields, _: int) -> None:
         before = self.epoch
@@ -280,7 +287,11 @@ class JournalState:
             self._bind(item, moment)
         if (credentials := _digest(body, "deposit_credentials")) is not None:
             self._bind_credentials(credentials)
-        self.generation.filled(_digest(body, "certificate"))
+        certificate = _digest(body, "certificate")
+        if not body.boolean("complete"):
+            self.generation.filled_by_others = False
+            return  # the rest is in the records that follow, or in another import
+        self.generation.filled(certificate)
 
     def _ended(self, body: Fields) -> None:
         body.integer("intent", low=0, high=self.sequence - 1)

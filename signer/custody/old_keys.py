@@ -4,12 +4,14 @@ Each key is gone from one token at a time, perhaps days apart. What a worker sai
 in the state folder, so no token has to be given twice.
 """
 
+import hashlib
+
 from signer.custody.ceremony_state import CeremonyState
 from signer.errors import UsageError
 from signer.messages.group_file import GroupFile
-from signer.p256 import POINT_BYTES
+from signer.recipient import parse_recipient
 from signer.sealing.envelope import MAX_SLOTS, Envelope
-from signer.strict import Fields, canonical, parse_hex, parse_object
+from signer.strict import Fields, canonical, parse_object
 
 _MAX_NOTE_BYTES = 4096
 
@@ -46,7 +48,7 @@ def gone_keys(desk: CeremonyState) -> tuple[bytes, ...]:
         fields = Fields(
             parse_object(desk.get(what) or b"", what=what, max_bytes=_MAX_NOTE_BYTES), what
         )
-        found.append(fields.hex_bytes("kex", POINT_BYTES))
+        found.append(parse_recipient(fields.take("kex"), f"{what}: field 'kex'"))
         fields.done()
     return tuple(found)
 
@@ -54,5 +56,8 @@ def gone_keys(desk: CeremonyState) -> tuple[bytes, ...]:
 def keep_gone(desk: CeremonyState, result: Fields) -> None:
     """Keep what a worker says that it destroyed on a spare token."""
     for entry in result.array("gone", low=1, high=2 * MAX_SLOTS):
-        point = parse_hex(entry, POINT_BYTES, "worker's result: gone")
-        desk.keep(f"gone-{point[1:9].hex()}.json", canonical({"kex": point.hex()}) + b"\n")
+        point = parse_recipient(entry, "worker's result: gone")
+        desk.keep(
+            f"gone-{hashlib.sha256(point).hexdigest()[:16]}.json",
+            canonical({"kex": point.hex()}) + b"\n",
+        )

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 from signer.custody.jobs.journal import PATH_PATTERN
 from signer.custody.jobs.key_source import KeySource
 from signer.custody.jobs.token_job import TokenJob, as_object, take_head, take_object, take_text
-from signer.p256 import POINT_BYTES
+from signer.recipient import parse_recipient
 from signer.sealing.envelope import MAX_SLOTS
 from signer.strict import Fields, parse_hex
 from signer.threshold.params import MAX_HOLDERS
@@ -244,7 +244,7 @@ class DestroyKey(TokenJob):
             envelope=take_text(fields, "envelope"),
             spare=fields.boolean("spare"),
             gone=tuple(
-                parse_hex(point, POINT_BYTES, "order: gone")
+                parse_recipient(point, "order: gone")
                 for point in fields.array("gone", low=0, high=2 * MAX_SLOTS)
             ),
             notes=fields.string("notes", pattern=PATH_PATTERN, max_length=4096),

@@ -4,7 +4,8 @@ Every slot of the old envelope is a key that opens it, on a token of its own: fi
 token an order, then the primary's, whose identity signs the receipt over them all.
 
 A slot that was cut off the envelope would leave a key alive that nobody counts. All slots are
-sealed under the list of all, so the envelope must open on the token before a key is destroyed.
+sealed under the list of all, so the envelope must open on the token before a key is destroyed. An
+older envelope, from before a spare was added, opens as well: which is in use only its holder knows.
 
 Before a key is destroyed the token is noted in the holder's state folder. So after a power cut the
 key's absence on that very token counts; on any other it says nothing.

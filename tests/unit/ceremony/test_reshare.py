@@ -115,6 +115,17 @@ def test_bindings_are_of_the_epoch_that_is_dealt_anew() -> None:
     assert open_bindings(signed, setting, 1) == kept
 
 
+@pytest.mark.case("C20", "bindings padded, or larger than a certificate has room for")
+def test_bindings_have_one_form_and_fit_into_a_certificate() -> None:
+    setting = reshare().setting
+    signed = reshare().bindings(1, changes=(ONE,))
+    assert open_bindings(signed, setting, 1).changes == (ONE,)
+    padded = reshare().dealers[1].sign(PAYLOAD_TYPE, signed.payload + b" ")
+    refused("E_BINDINGS", "canonical", open_bindings, padded, setting, 1)
+    huge = reshare().dealers[1].sign(PAYLOAD_TYPE, signed.payload + b" " * (12 * 2**20))
+    refused("E_BINDINGS", "room for", open_bindings, huge, setting, 1)
+
+
 @pytest.mark.case("C20", "bindings stated before the ceremony began")
 def test_bindings_are_stated_during_the_ceremony() -> None:
     before = reshare().setting.roster.not_before - 1

@@ -24,12 +24,13 @@ from signer.custody.ceremony_folder import CeremonyFolder
 from signer.custody.ceremony_needs import require_given
 from signer.custody.ceremony_runner import Runner, Taken
 from signer.custody.ceremony_state import CeremonyState
+from signer.custody.ceremony_tasks import _payload_digest
 from signer.custody.devices import Device
 from signer.custody.host_anchor import HostAnchor, host_anchor_path
 from signer.custody.jobs.sources import TokenChoice
 from signer.custody.journal import Journal
 from signer.custody.mark import mark_path
-from signer.errors import DeniedError, JournalError, SignerError, UsageError
+from signer.errors import CeremonyError, DeniedError, JournalError, SignerError, UsageError
 from signer.hsm.profile import load_profile
 from signer.messages.card import fingerprint
 from signer.sealing.envelope import key_fingerprint
@@ -237,6 +238,16 @@ def test_a_dealer_whose_share_has_had_a_journal_gives_it(tmp_path: Path) -> None
         desk._state_bindings(reshare().setting, 1)
     with pytest.raises(JournalError, match="has had a journal"):  # and before he is asked
         require_given(desk, reshare().setting, Step(DEAL, ""), 1)
+
+
+@pytest.mark.case("X799", "dealer whose clock stepped back before he states what is bound")
+def test_nobody_deals_with_a_statement_that_would_condemn_him() -> None:
+    setting = reshare().setting
+    good = reshare().bindings(1).to_json()
+    assert len(_payload_digest(good, setting, 1)) == 32
+    early = reshare().bindings(1, moment=setting.roster.not_before - 1).to_json()
+    with pytest.raises(CeremonyError, match="before this ceremony"):
+        _payload_digest(early, setting, 1)
 
 
 @pytest.mark.case("X789", "export of bindings over a journal that its anchor is ahead of")

@@ -32,7 +32,8 @@ def test_only_the_group_files_own_ceremony_counts(
     other = dkg().reshare(2, nonce=b"\7" * 32)  # its dealers were bound to nothing
     group = made.group(active=True)
     assert (group.group_id, group.epoch) == (other.group().group_id, other.group().epoch)
-    place = Place(path=tmp_path / "state" / "journal.jsonl", group=group, index=1)
+    path, envelope = tmp_path / "state" / "journal.jsonl", tmp_path / "envelope.json"
+    place = Place(path=path, group=group, index=1, envelope=envelope)
     theirs = folder_of(other, tmp_path / "theirs")
     refused("E_CEREMONY", "another ceremony than", import_ceremony, Printer(), place, theirs)
     first = folder_of(dkg(), tmp_path / "first")

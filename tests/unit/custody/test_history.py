@@ -1,5 +1,6 @@
 """What a journal may lack after a loss or a reshare, and what takes the lack away."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,14 @@ from signer.custody.journal import Journal
 from signer.custody.journal_backup import verify_journal
 from signer.custody.mark import mark_journal
 from signer.errors import JournalError, UsageError
+from signer.messages.dsse import SignedFile
 from signer.messages.group_file import GroupFile
 from signer.messages.items import Change
+from signer.messages.witness import PAYLOAD_TYPE as WITNESS_TYPE
+from signer.messages.witness import Witness
+from signer.threshold.params import ShareIndex
 from tests.simulators.ceremony import Gathering
-from tests.simulators.holders import ADDRESS, NOW, OTHER, SimulatedPool
+from tests.simulators.holders import ADDRESS, NOW, OTHER, SimulatedPool, signed_as
 from tests.unit.ceremony.honest import dkg, reshare, reshare_files
 
 DIGEST = bytes(32)
@@ -50,6 +55,10 @@ def sign(path: Path, group: GroupFile, *changes: Change, recovered: bool = False
         journal.intent(DIGEST, changes, None)
 
 
+def envelope_at(path: Path) -> Path:
+    return path.with_name("share.envelope.json")
+
+
 def code(refused: pytest.ExceptionInfo[JournalError]) -> str:
     return refused.value.code
 
@@ -57,7 +66,7 @@ def code(refused: pytest.ExceptionInfo[JournalError]) -> str:
 @pytest.mark.case("X786", "recovered share of epoch 2, given only what its ceremony knew")
 def test_a_ceremony_does_not_know_what_was_signed_after_it(path: Path, folder: Path) -> None:
     group = reshare().group(active=True)
-    place = Place(path=path, group=group, index=1, recovered=True)
+    place = Place(path=path, group=group, index=1, envelope=envelope_at(path), recovered=True)
     import_ceremony(Printer(), place, folder)
     with pytest.raises(JournalError, match="was recovered") as refused:
         sign(path, group, Change(9, OTHER), recovered=True)
@@ -69,7 +78,9 @@ def test_a_ceremony_does_not_know_what_was_signed_after_it(path: Path, folder: P
 
 def test_a_ceremony_is_all_that_a_share_lacks_that_was_never_lost(path: Path, folder: Path) -> None:
     group = reshare().group(active=True)
-    import_ceremony(Printer(), Place(path=path, group=group, index=1), folder)
+    import_ceremony(
+        Printer(), Place(path=path, group=group, index=1, envelope=envelope_at(path)), folder
+    )
     sign(path, group, Change(9, ADDRESS))
     assert verify_journal(path).generation.certificate == group.certificate
 
@@ -118,6 +129,72 @@ def test_a_journal_follows_one_group_of_an_epoch(path: Path) -> None:
         Journal.open(path, rival, 2, clock=lambda: NOW)
     assert code(refused) == "E_EPOCH"
     Journal.open(path, first, 2, clock=lambda: NOW).close()
+
+
+@pytest.mark.case("X794", "witness of this epoch, and a ceremony taken over on an older journal")
+def test_a_ceremony_silences_no_witness_of_its_own_epoch(path: Path) -> None:
+    moments = itertools.count(NOW, 100)
+
+    def at_next(group: GroupFile) -> Journal:
+        return Journal.open(path, group, 1, clock=lambda: next(moments))
+
+    with at_next(SimulatedPool.new().group) as journal:
+        journal.drilled(NOW, bytes(32))
+    older = path.read_bytes()
+    with at_next(LATER) as journal:
+        journal.imported([], None, {2: bytes(32)}, certificate=LATER.certificate)
+        journal.intent(DIGEST, [Change(7, ADDRESS)], None)
+        seen = witness(LATER, journal.sequence - 1, journal.head, journal.last_time)
+    path.write_bytes(older)
+    with at_next(LATER) as journal:
+        journal.imported([], None, {2: bytes(32)}, certificate=LATER.certificate)
+        with pytest.raises(JournalError) as refused:
+            journal.require_not_behind([seen])
+    assert code(refused) == "E_ROLLBACK"
+    with at_next(LATER) as journal:  # what the others say today knows of it
+        journal.imported([Change(7, ADDRESS)], None, {2: bytes(32)})
+        assert journal.require_not_behind([seen]) == 1
+
+
+@pytest.mark.case("X794", "witness of an epoch before, and a journal that was begun later")
+def test_a_younger_journal_knows_of_earlier_epochs_by_the_union(path: Path) -> None:
+    seen = witness(LATER, 3, b"\x07" * 32, NOW, epoch=1)
+    with opened(path, LATER) as journal:
+        with pytest.raises(JournalError) as refused:
+            journal.require_witnessed([seen], LATER.card_of(ShareIndex(1)).body.id_sign)
+        assert code(refused) == "E_ROLLBACK"
+        journal.imported([], None, {2: bytes(32)}, certificate=LATER.certificate)
+        assert journal.require_not_behind([seen]) == 1
+
+
+def witness(
+    group: GroupFile, sequence: int, head: bytes, moment: int, epoch: int = 2
+) -> SignedFile:
+    said = Witness(
+        group=group.group_id, epoch=epoch, index=1, sequence=sequence, head=head,
+        request_digest=DIGEST, partials_sha256=bytes(32), moment=moment,
+    )  # fmt: skip
+    id_sign = group.card_of(ShareIndex(1)).body.id_sign
+    return signed_as(id_sign, said.to_payload(), WITNESS_TYPE)
+
+
+@pytest.mark.case("X795", "bindings of a ceremony without the envelope of the share")
+def test_a_ceremony_is_taken_over_with_the_envelope_in_sight(path: Path, folder: Path) -> None:
+    group = reshare().group(active=True)
+    opened(path, group).close()
+    with pytest.raises(UsageError, match="needs --config"):
+        import_ceremony(Printer(), Place(path=path, group=group, index=1), folder)
+
+
+@pytest.mark.case("X796", "bindings of a ceremony over a journal behind the host's anchor")
+def test_the_hosts_anchor_counts_at_an_import_too(path: Path, folder: Path) -> None:
+    group, envelope = reshare().group(active=True), envelope_at(path)
+    opened(path, group).close()
+    HostAnchor(host_anchor_path(envelope), group.group_id, 1).advance(Anchor(5, bytes(32)))
+    place = Place(path=path, group=group, index=1, envelope=envelope, host_anchor=True)
+    with pytest.raises(JournalError) as refused:
+        import_ceremony(Printer(), place, folder)
+    assert code(refused) == "E_ROLLBACK"
 
 
 # What lies beside the envelope

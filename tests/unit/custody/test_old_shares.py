@@ -7,16 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from signer.ceremony.certificate import certificate_digest
 from signer.ceremony.destruction import open_destroyed
 from signer.ceremony.setting import Setting
 from signer.ceremony.statement import take_statement
+from signer.custody.ceremony_state import CeremonyState
 from signer.custody.jobs import Job, open_order, order_bytes
 from signer.custody.jobs.ceremony import DestroyKey, ResealShare
 from signer.custody.jobs.journal import StateBindings
 from signer.custody.jobs.sources import SecretSource, TokenChoice
 from signer.custody.journal import Journal
+from signer.custody.old_keys import gone_keys, keep_gone
 from signer.custody.worker import destroying, opening, resealing, stating
 from signer.custody.worker.destroying import destroy_key
 from signer.custody.worker.resealing import reseal_share
@@ -26,9 +30,11 @@ from signer.hsm.profile import load_profile
 from signer.messages.bindings import MAX_PAYLOAD, PAYLOAD_TYPE, Bindings
 from signer.messages.card import Card
 from signer.messages.dsse import SignedFile
+from signer.recipient import rsa_recipient
 from signer.sealing.envelope import Envelope, Slot
 from signer.sealing.share import seal_share, unseal_share
 from signer.secret import SecretBytes
+from signer.strict import Fields
 from signer.threshold.params import ShareIndex
 from tests.simulators.ceremony import Gathering, Person, roster_of
 from tests.simulators.ceremony_desk import ReceivingKey
@@ -428,6 +434,15 @@ def test_a_journal_vouches_for_its_own_epoch(desk: Desk, tmp_path: Path) -> None
     refused("E_JOURNAL_EMPTY", "no journal", state_bindings, take(replace(job, journal=None)))
 
 
+@pytest.mark.case("X797", "journal that lacks its own history asked to vouch for the others")
+def test_a_journal_without_its_history_vouches_for_nothing(desk: Desk, tmp_path: Path) -> None:
+    group, path = reshare().group(active=True), tmp_path / "journal.jsonl"
+    Journal.open(path, group, 1).close()
+    desk.token = Token(reshare().members[1])
+    job = StateBindings(token=TOKEN, pin=PIN, journal=str(path), owner=(group.group_id, 1, 2))
+    refused("E_JOURNAL_EMPTY", "its own history", state_bindings, take(job))
+
+
 @pytest.mark.case("X758", "no journal given, and the token remembers one of this share")
 def test_no_journal_where_there_was_one(desk: Desk) -> None:
     owner = (dkg().group().group_id, 1, 1)
@@ -439,3 +454,38 @@ def test_no_journal_where_there_was_one(desk: Desk) -> None:
     desk.token.anchored = True
     refused("E_ANCHOR", "remembers a journal", state_bindings, take(job))
     refused("E_SCHEMA", "owner", state_bindings, take(replace(job, owner=None)))
+
+
+# A spare whose key is an RSA key
+
+RSA_KEY = rsa.generate_private_key(65537, 2048)
+RSA_POINT = rsa_recipient(RSA_KEY.public_key().public_numbers().n.to_bytes(256), "rsa-oaep-sha256")
+
+
+class RsaKey:
+    public_point = RSA_POINT
+
+    def require_own_point(self) -> None:
+        """It is its own."""
+
+    def unlock(self, enc: bytes, aad: bytes) -> SecretBytes:
+        oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
+        return SecretBytes(RSA_KEY.decrypt(enc, oaep))
+
+
+@pytest.mark.case(
+    "X798", "old share that opens on an RSA spare too: its key is gone, and receipted"
+)
+def test_an_rsa_spare_is_receipted_like_any(desk: Desk, tmp_path: Path) -> None:
+    envelope = old_envelope(RSA_POINT)
+    desk.token = Token(None, [RsaKey()])
+    done = destroy_key(destroy(tmp_path, envelope=envelope, spare=True))
+    assert desk.destroyed == [RSA_POINT]
+    state = CeremonyState(tmp_path, reshare().setting.roster)
+    keep_gone(state, Fields(dict(done), "result"))
+    assert gone_keys(state) == (RSA_POINT,)
+    desk.token = Token(OLD, [Key(OWN)])
+    receipt = destroy_key(destroy(tmp_path, envelope=envelope, gone=gone_keys(state)))["receipt"]
+    signed = take_statement(receipt, "signer-destroyed", "receipt")
+    said = open_destroyed(signed, reshare().setting.old, 1, certificate_digest(reshare().outcome()))
+    assert set(said.keys) == {OWN, RSA_POINT}

@@ -23,7 +23,7 @@ from signer.recipient import (
 )
 from signer.sealing.envelope import Binding, Envelope
 from signer.sealing.share import seal_share, unseal_share
-from signer.sealing.wrapped import oaep_wrap
+from signer.sealing.wrapped import oaep_wrap, open_wrapped, seal_wrapped
 from signer.secret import SecretBytes
 
 KEY = rsa.generate_private_key(65537, 2048)
@@ -75,6 +75,18 @@ def test_every_bit_counts() -> None:
         with pytest.raises(SealError) as refused:
             unseal_share(Envelope.parse(flipped), BINDING, token.recipient, token.unlock)
         assert refused.value.code == "E_UNSEAL"
+
+
+@pytest.mark.case("X943", "what was sealed for another purpose")
+def test_what_it_is_for_counts_too() -> None:
+    token = Token(RSA_OAEP_SHA256)
+    sealed = seal_wrapped(
+        token.recipient, b"one", b"", SecretBytes(SHARE), os.urandom, oaep_wrap(token.recipient)
+    )
+    with open_wrapped(sealed, token.recipient, b"one", b"", token.unlock) as share:
+        assert bytes(share.expose()) == SHARE
+    with pytest.raises(SealError):
+        open_wrapped(sealed, token.recipient, b"other", b"", token.unlock)
 
 
 @pytest.mark.case("X943", "the same key wrapped anew beside the old ciphertext")
