@@ -95,9 +95,11 @@ def require_agreement(said: Agreement, outcome: Outcome, what: str) -> None:
         setting = outcome.setting
         name = setting.name_of if said.role == DEALER else setting.name_of_member
         raise CeremonyError(
-            f"{what}: {name(said.index)} has seen other deals than these",
-            hint="compare the deal files: a dealer has signed two, or somebody keeps one back; "
-            "this ceremony cannot succeed",
+            f"{what}: {name(said.index)} has seen other deals than lie here, which need not be his "
+            "fault: he runs `next` with this folder, and his desk adds the deal that was shown to "
+            "him alone",
+            hint="then everybody's `next` names the dealer who signed two; if he adds none, "
+            "compare the deal files with him. This ceremony cannot succeed",
             code="E_TRANSCRIPT",
         )
 

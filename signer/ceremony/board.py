@@ -86,7 +86,7 @@ class Board:
 
     setting: Setting
     late: bool = False  # whether the ceremony's time is over
-    reader: int | None = None  # the member whose bundle counts, if one does
+    reader: int | None = None  # the member whose bundle stands for deals, if one does
     deals: dict[int, Deal] = field(default_factory=dict)
     slim: dict[int, SlimDeal] = field(default_factory=dict)  # where the whole deal is not there
     checked: dict[int, CheckedDeal] = field(default_factory=dict)
@@ -235,9 +235,8 @@ def _deal(board: Board, name: str, raw: bytes, _role: str, dealer: int, _: int) 
 
 
 def _bundle(board: Board, name: str, raw: bytes, _role: str, member: int, _: int) -> None:
-    if member != board.reader:
-        return
-    bundle, setting = Bundle.parse(raw, name), board.setting
+    """Take what a bundle brings its member; to others it only shows who signed two deals."""
+    bundle, setting, is_reader = Bundle.parse(raw, name), board.setting, member == board.reader
     if (bundle.ceremony, bundle.index) != (setting.roster.id, member):
         raise CeremonyError(f"{name}: it is of another ceremony, or another's")
     for dealer, deal in bundle.deals.items():
@@ -246,10 +245,10 @@ def _bundle(board: Board, name: str, raw: bytes, _role: str, member: int, _: int
         if known is not None and known.digest != deal.digest:
             require_deal_of(deal.signed, setting, dealer)
             _equivocation(board, dealer)
-        if known is None and dealer not in board.faults:
+        if known is None and is_reader and dealer not in board.faults:
             checked = check_slim_deal(deal, setting, dealer, ShareIndex(member))
             board.checked[dealer], board.slim[dealer] = checked, deal
-    for dealer, signed in bundle.bindings.items():
+    for dealer, signed in bundle.bindings.items() if is_reader else ():
         _take_bindings(board, name, dealer, signed)
 
 

@@ -21,6 +21,7 @@ from signer.ceremony.repair_sigma import E_ZERO, SigmaFile, zero_refusal, zero_s
 from signer.ceremony.statement import parse_statement
 from signer.errors import CeremonyError, DealError, SignerError
 
+EQUIVOCATION = "E_REPAIR_EQUIVOCATION"
 _NAME = re.compile(
     r"(?P<kind>delta|sigma|ack|complaint|opening|replacement)-(?P<first>\d{1,3})"
     r"(?:-(?:against|for)-(?P<second>\d{1,3}))?(?:-(?:copy|[a-z0-9]{1,8}))?\.json"
@@ -130,7 +131,7 @@ def _delta(board: RepairBoard, name: str, raw: bytes, helper: int, _: int) -> No
     if board.files.setdefault(helper, file).digest != file.digest:
         raise DealError(
             f"{setting.name_of(helper)} has signed two different sets of deltas",
-            dealer=helper, code="E_REPAIR_EQUIVOCATION",
+            dealer=helper, code=EQUIVOCATION,
         )  # fmt: skip
     board.deltas[helper] = checked
 
@@ -156,7 +157,7 @@ def _sigma(board: RepairBoard, name: str, raw: bytes, helper: int, _: int) -> No
     if known[0].digest != file.digest:
         board.stop = board.stop or CeremonyError(
             f"{setting.name_of(helper)} has signed two different sums",
-            code="E_REPAIR_EQUIVOCATION",
+            code=EQUIVOCATION,
         )
         raise board.stop
 

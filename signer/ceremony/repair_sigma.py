@@ -130,9 +130,11 @@ class SigmaFile:
             if seen != known
         )
         raise CeremonyError(
-            f"{what}: {setting.name_of(helper)} has seen other deltas than these, of "
-            f"{whose or 'another number of helpers'}",
-            hint="compare the delta files: a helper has signed two, or somebody keeps one back",
+            f"{what}: {setting.name_of(helper)} has seen other deltas than lie here, of "
+            f"{whose or 'another number of helpers'}, which need not be his fault: he runs `next` "
+            "with this folder, and his desk adds what was shown to him alone",
+            hint="then everybody's `next` names the helper who signed two; if he adds none, "
+            "compare the delta files with him",
             code="E_TRANSCRIPT",
         )
 

@@ -32,6 +32,7 @@ from signer.custody.ceremony_results import (
     has_pending,
     outgoing,
 )
+from signer.custody.ceremony_seen import beside, hand_on_deals, seen
 from signer.custody.ceremony_state import CeremonyState
 from signer.custody.ceremony_tasks import CeremonyTasks
 
@@ -68,6 +69,7 @@ class Runner(CeremonyTasks):
         with desk.alone():
             new = self._hand_on(desk, me)
             board = self.board(setting, desk)
+            new += hand_on_deals(self.folder, board, desk)
             step = self._step(board, desk, me)
             if step.name in OWN:
                 if step.name in _TIMED:
@@ -103,10 +105,7 @@ class Runner(CeremonyTasks):
             if (certified := self.folder.certified(setting)) is not None:
                 return certified
             files = self.folder.uncertified(setting)
-        for path in sorted(desk.path.glob("seen-deal-*.json")):
-            data = desk.get(path.name)
-            if data is not None:
-                files[path.name.removeprefix("seen-").replace(".json", "-seen.json")] = data
+        files |= beside(seen(desk, "deal", "bundle"))
         member = desk.me().member
         return read_board(
             setting,

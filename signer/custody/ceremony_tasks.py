@@ -18,6 +18,7 @@ from signer.ceremony.union import open_bindings
 from signer.custody import ceremony_state as kept
 from signer.custody.ceremony_folder import CERTIFICATE
 from signer.custody.ceremony_results import certificate_of
+from signer.custody.ceremony_seen import keep_seen
 from signer.custody.ceremony_state import CeremonyState, file_name
 from signer.custody.custodian import module_environment
 from signer.custody.devices import Device
@@ -145,8 +146,7 @@ class CeremonyTasks:
                 ),
             )
         )
-        for dealer, deal in board.deals.items():
-            desk.keep(f"seen-deal-{dealer:02}.json", deal.to_bytes())
+        keep_seen(board, desk)
         if result.has("complaint"):
             complaint = _object(result, "complaint")
             dealer = result.integer("dealer", low=0, high=2**16)

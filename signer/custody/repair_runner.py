@@ -12,13 +12,14 @@ from typing import Any
 from signer.ceremony import repair_steps as steps
 from signer.ceremony.acknowledgement import Acknowledgement
 from signer.ceremony.repair_board import RepairBoard
-from signer.ceremony.repair_reading import read_repair
+from signer.ceremony.repair_reading import EQUIVOCATION, read_repair
 from signer.ceremony.repair_replacement import statement_of
 from signer.ceremony.repair_roster import RepairSetting
 from signer.ceremony.repair_steps import next_repair_step
 from signer.ceremony.steps import ANSWER, Me, Step
 from signer.custody.ceremony_folder import REPAIRED, CeremonyFolder
 from signer.custody.ceremony_runner import Taken
+from signer.custody.ceremony_seen import beside, caught, hand_on, number_in, seen
 from signer.custody.ceremony_state import ACKNOWLEDGEMENT, COMPLAINT, ENVELOPE, CeremonyState
 from signer.custody.ceremony_state import file_name as name_of
 from signer.custody.custodian import module_environment
@@ -73,7 +74,7 @@ class RepairRunner:
         desk = self.desk
         me = desk.me()
         with desk.alone():
-            new = self._hand_on(desk, me)
+            new = [*self._hand_on(desk, me), *self._hand_on_deltas(desk)]
             step = self._look(desk, me)
             if step.name in _TAKE:
                 if step.name in _TIMED:
@@ -98,10 +99,7 @@ class RepairRunner:
     def board(self, desk: CeremonyState) -> RepairBoard:
         """Return the folder's board, together with the deltas that were seen before."""
         files = self.folder.files()
-        for path in sorted(desk.path.glob("seen-delta-*.json")):
-            data = desk.get(path.name)
-            if data is not None:
-                files[path.name.removeprefix("seen-").replace(".json", "-seen.json")] = data
+        files |= beside(seen(desk, "delta"))
         return read_repair(self.setting, files, late=self.clock() >= self.setting.roster.expires)
 
     def _look(self, desk: CeremonyState, me: Me) -> Step:
@@ -219,6 +217,14 @@ class RepairRunner:
             desk.keep(ENVELOPE, Acknowledgement.parse(file).envelope.to_bytes())
         added = [self.folder.add(name, data) for name, data in outgoing(desk, me).items()]
         return [name for name in added if name is not None]
+
+    def _hand_on_deltas(self, desk: CeremonyState) -> list[str]:
+        """Put what was seen of a helper who signed two sets of deltas there, if others see one."""
+        guilty = caught(self.board(desk).faults, EQUIVOCATION)
+        if guilty:
+            guilty -= caught(read_repair(self.setting, self.folder.files()).faults, EQUIVOCATION)
+        shown = seen(desk, "delta") if guilty else {}
+        return hand_on(self.folder, shown, lambda name: number_in(name) in guilty)
 
     def _forget_session(self, desk: CeremonyState) -> None:
         """Drop the sealed session seed: once the repair stands nobody can complain any more."""

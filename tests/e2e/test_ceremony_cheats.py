@@ -188,7 +188,12 @@ def test_a_split_view(ceremony: Ceremony, tmp_path: Path) -> None:
     ended, _, error = told(ceremony, 3)
     assert ended == 1
     assert "(E_TRANSCRIPT)" in error
-    shutil.copy(elsewhere.folder / "deal-05.json", ceremony.folder / "deal-05-b.json")
+    ended, value, error = told(ceremony, 2)  # he brings what only he was shown
+    assert ended == 1
+    (added,) = ceremony.folder.glob("deal-05-????????.json")
+    assert value["new_files"] == [added.name]
+    assert added.read_bytes() == second
+    assert "dealer 5 (Eve) has signed two different deals (E_DEAL_EQUIVOCATION)" in error
     everybody_names(ceremony, "Eve", "E_DEAL_EQUIVOCATION", holders=(1, 3))
     one.unlink()  # who has seen both deals needs no folder to know
     ended, _, error = told(ceremony, 1)

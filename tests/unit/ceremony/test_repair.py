@@ -419,7 +419,9 @@ def test_a_second_file_of_another_repair_stops_it() -> None:
     board = HONEST.board(FILES | {"sigma-03.json": other.to_bytes()})
     assert board.stop is not None
     assert board.stop.code == "E_TRANSCRIPT"
-    assert "helper 3 (holder 3) has seen other deltas than these, of helper 4" in board.stop.message
+    assert (
+        "helper 3 (holder 3) has seen other deltas than lie here, of helper 4" in board.stop.message
+    )
     for wrong in (digests[:2], (*digests, digests[0]), digests[::-1]):
         raw = HONEST.sigma(3, deltas=wrong).to_bytes()
         assert HONEST.board(FILES | {"sigma-03.json": raw}).stop is not None
