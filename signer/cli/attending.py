@@ -22,7 +22,7 @@ from signer.cli.printer import Printer, printable
 from signer.cli.sparing import other_device
 from signer.custody.ceremony_folder import POLICY, PREVIOUS, CeremonyFolder
 from signer.custody.ceremony_receipts import destroyed_of
-from signer.custody.ceremony_results import active_group, require_readable
+from signer.custody.ceremony_results import active_group, note_strange, require_readable
 from signer.custody.ceremony_runner import Runner, Taken
 from signer.custody.ceremony_state import CeremonyState
 from signer.custody.ceremony_tasks import KeyForDealing
@@ -193,6 +193,7 @@ def status(printer: Printer, *, folder: Path, state: Path | None) -> None:
     now = int(time.time())
     board = there.board(setting, now)
     active = active_group(there, board)
+    note_strange(there, board, now)
     gone = destroyed_of(there, board)
     mine = None
     if state is not None:

@@ -8,15 +8,18 @@ from signer.ceremony.agreement import DEALER, MEMBER, agreeing
 from signer.ceremony.board import Board, Problem
 from signer.ceremony.destruction import deletion_words
 from signer.ceremony.minutes import minutes_text
-from signer.ceremony.setting import Setting
 from signer.ceremony.steps import abort_words, name_of
 from signer.cli.ceremony_words import board_json, problem_lines
 from signer.cli.printer import Printer
 from signer.custody.ceremony_folder import CERTIFICATE, GROUP, PENDING, POLICY, CeremonyFolder
 from signer.custody.ceremony_receipts import destroyed_of
-from signer.custody.ceremony_results import active_group, has_pending
-from signer.custody.desk import read_policy
-from signer.errors import CeremonyError, SignerError
+from signer.custody.ceremony_results import (
+    active_group,
+    has_pending,
+    note_strange,
+    policy_problem,
+)
+from signer.errors import CeremonyError
 from signer.messages.group_file import GroupFile
 
 _SLOT = re.compile(
@@ -40,6 +43,7 @@ def verify(printer: Printer, *, folder: Path) -> None:
     certified = there.certified(setting)
     board = certified or there.board(setting, int(time.time()))
     active = active_group(there, board)
+    note_strange(there, board, int(time.time()))
     gone = destroyed_of(there, board)
     missing = _missing(there, board, active)
     if certified is None:
@@ -73,8 +77,8 @@ def _missing(there: CeremonyFolder, board: Board, active: GroupFile | None) -> l
         found.append(f"{GROUP}: the group file with the signature that the members made together")
     if board.outcome is not None and not has_pending(there, board):
         found.append(f"{PENDING}: what lies there is not of this ceremony")
-    if (reason := _other_policy(there, board.setting)) is not None:
-        found.append(f"{POLICY}: {reason}")
+    if (other := policy_problem(there, board.setting)) is not None:
+        found.append(f"{POLICY}: {other.words}")
     return found
 
 
@@ -107,13 +111,3 @@ def slot_of(name: str) -> tuple[str, int] | None:
     """Return whose file it is by its name: what it is, and his number; None: of no such kind."""
     match = _SLOT.fullmatch(name)
     return None if match is None else (match[1] + (match[2] or ""), int(match[3]))
-
-
-def _other_policy(there: CeremonyFolder, setting: Setting) -> str | None:
-    """Return why the policy in the folder is not the one that the roster names, if it is not."""
-    try:
-        policy = read_policy(there.path / POLICY)
-    except SignerError as error:
-        return error.message
-    same = policy.digest == setting.roster.policy_digest
-    return None if same else "it is not the policy that the roster names"

@@ -197,12 +197,15 @@ class CeremonyFolder:
         path = self.path / name
         return read_file(path, what=name, max_bytes=most) if path.exists() else None
 
-    def drills(self) -> Iterator[bytes]:
-        """Yield what `signer drill run --activate` may have left here."""
+    def drills(self) -> Iterator[tuple[str, bytes]]:
+        """Yield the name and bytes of what `signer drill run --activate` may have left here."""
         names = sorted(entry.name for entry in self.path.iterdir() if _DRILLS.fullmatch(entry.name))
         for name in names[:_MAX_FILES]:
-            with contextlib.suppress(InputError):  # a folder, or too large: no drill
-                yield read_file(self.path / name, what="drill", max_bytes=MAX_DRILL_BYTES)
+            try:
+                raw = read_file(self.path / name, what="drill", max_bytes=MAX_DRILL_BYTES)
+            except InputError:
+                raw = b""  # a folder, or too large: no drill
+            yield name, raw
 
     def add(self, name: str, data: bytes) -> str | None:
         """Put a file there, under another name if that one is taken; return the name if it was new.

@@ -1,16 +1,19 @@
 """What comes of a ceremony, and what a desk has to show: from the board and the state folder."""
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from signer.ceremony.agreement import agreeing
 from signer.ceremony.board import Board, Problem
 from signer.ceremony.certificate import Certificate, assemble, group_of
+from signer.ceremony.setting import Setting
 from signer.ceremony.steps import Me
 from signer.custody import ceremony_state as kept
-from signer.custody.ceremony_folder import CERTIFICATE, GROUP, PENDING, CeremonyFolder
+from signer.custody.ceremony_folder import CERTIFICATE, GROUP, PENDING, POLICY, CeremonyFolder
 from signer.custody.ceremony_state import CeremonyState, file_name
-from signer.errors import CeremonyError, InputError, SignerError
+from signer.custody.desk import read_policy
+from signer.errors import CeremonyError, InputError, PolicyError, SignerError
 from signer.messages.activation import activation_from_drill
 from signer.messages.drill_certificate import DrillCertificate
 from signer.messages.group_file import MAX_BYTES as MAX_GROUP_BYTES
@@ -93,9 +96,60 @@ def _add_problem(board: Board, problem: Problem) -> None:
         board.problems.append(problem)
 
 
-def activated(pending: GroupFile, drills: Iterable[bytes], now: int) -> GroupFile | None:
+def note_strange(folder: CeremonyFolder, board: Board, now: int) -> None:
+    """Add to a board's problems the policy that is not the roster's, and the drills that are none.
+
+    Neither undoes a ceremony that has succeeded: its group file names the policy, and holds the
+    signature that came of the drill.
+    """
+    if os.path.lexists(folder.path / POLICY):
+        problem = policy_problem(folder, board.setting)
+        if problem is not None:
+            _add_problem(board, problem)
+    if board.outcome is None:
+        return
+    pending = group_of(board.outcome)
+    for name, raw in folder.drills():
+        try:
+            DrillCertificate.parse(raw, pending, now, name)
+        except InputError as error:
+            _add_problem(board, Problem(name, error.code, error.message))
+
+
+def policy_problem(folder: CeremonyFolder, setting: Setting) -> Problem | None:
+    """Return why the folder's policy is not the one that the roster names; None: it is."""
+    try:
+        policy = read_policy(folder.path / POLICY)
+    except SignerError as error:
+        return Problem(POLICY, error.code, error.message)
+    if policy.digest == setting.roster.policy_digest:
+        return None
+    return Problem(POLICY, PolicyError.code, "it is not the policy that the roster names")
+
+
+def require_policy(folder: CeremonyFolder, setting: Setting) -> None:
+    """Refuse to go on beside a policy that is not the one everybody read when he joined.
+
+    None at all is no danger: whoever joined has read it.
+
+    Raises:
+        PolicyError: E_POLICY.
+    """
+    if not os.path.lexists(folder.path / POLICY):
+        return
+    if (problem := policy_problem(folder, setting)) is not None:
+        raise PolicyError(
+            f"{POLICY} in the folder: {problem.words}; nothing was signed",
+            hint="somebody exchanged it: ask who, put the one back that everybody joined with, and "
+            "run the same again",
+        )
+
+
+def activated(
+    pending: GroupFile, drills: Iterable[tuple[str, bytes]], now: int
+) -> GroupFile | None:
     """Return the group file with the signature that its holders made together, if they did."""
-    for raw in drills:
+    for _, raw in drills:
         try:
             drill = DrillCertificate.parse(raw, pending, now, "drill")
             return pending.activated(activation_from_drill(pending, drill))

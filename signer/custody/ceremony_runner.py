@@ -30,13 +30,16 @@ from signer.custody.ceremony_results import (
     active_group,
     certificate_of,
     has_pending,
+    note_strange,
     outgoing,
+    require_policy,
 )
 from signer.custody.ceremony_seen import beside, hand_on_deals, seen
 from signer.custody.ceremony_state import CeremonyState
 from signer.custody.ceremony_tasks import CeremonyTasks
 
 _TIMED = (DEAL, AGREE)
+_RESULTS = ("group", "policy")
 
 
 class Taken(NamedTuple):
@@ -72,6 +75,7 @@ class Runner(CeremonyTasks):
             new += hand_on_deals(self.folder, board, desk)
             step = self._step(board, desk, me)
             if step.name in OWN:
+                require_policy(self.folder, setting)
                 if step.name in _TIMED:
                     setting.roster.require_open(self.clock())
                 require_given(self, setting, step, me.dealer)
@@ -82,7 +86,8 @@ class Runner(CeremonyTasks):
             new += self._results(board, desk)
             after = self._step(board, desk, me)
             has_pending(self.folder, board)
-            names = [one.file for one in board.problems if one.file.startswith("group")]
+            note_strange(self.folder, board, self.clock())
+            names = [one.file for one in board.problems if one.file.startswith(_RESULTS)]
             return Taken(step, after, tuple(new), tuple(names))
 
     def look(self) -> Step:

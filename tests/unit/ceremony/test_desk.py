@@ -26,6 +26,7 @@ from signer.custody.worker import dealing
 from signer.errors import EngineError, SignerError
 from signer.hsm.profile import load_profile
 from signer.messages.group_file import GroupFile
+from signer.policy.policy import NEVER, Policy
 from signer.sealing.envelope import Envelope
 from signer.strict import Fields, canonical
 from signer.threshold.dealing import Dealing
@@ -33,7 +34,7 @@ from signer.threshold.params import ShareIndex
 from signer.threshold.possession import prove
 from tests.simulators.ceremony import Gathering, Person, roster_of
 from tests.simulators.ceremony_desk import Room
-from tests.simulators.holders import NOW
+from tests.simulators.holders import ADDRESS, NOW
 from tests.unit.ceremony.honest import dkg, refused
 
 EVERYBODY = (1, 2, 3)
@@ -266,6 +267,29 @@ def test_one_at_a_time(room: Room) -> None:
     with state.alone():
         refused("E_CEREMONY_STATE", "another command", room.next, 1)
     assert room.next(1).step.name == "deal"
+
+
+@pytest.mark.case("X1003", "policy.json in the folder exchanged, or damaged, after joining")
+def test_nothing_is_signed_beside_another_policy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = Policy(labels={ADDRESS: "treasury"}, approval=NEVER)
+    other = replace(policy, labels={ADDRESS: "another"})
+    gathering = Gathering.dkg(2, 3, policy_digest=policy.digest)
+    room = Room.open(gathering, tmp_path, monkeypatch, random.Random(3).randbytes)
+    there = room.usb / "policy.json"
+    for step in ("deal", "agree", "acknowledge"):
+        orders = list(room.orders)
+        for raw in (canonical(other.to_json()), b"junk", b""):
+            there.write_bytes(raw)
+            error = refused("E_POLICY", "policy.json in the folder", room.next, 1)
+            assert "put the one back" in error.hint
+        assert room.orders == orders
+        there.write_bytes(canonical(policy.to_json()))
+        assert [room.next(member).step.name for member in EVERYBODY] == [step] * 3
+    there.write_bytes(canonical(other.to_json()))
+    taken = room.next(1)
+    assert (taken.after.name, taken.strange) == (ACTIVATE, ("policy.json",))
 
 
 @pytest.mark.case("P6", "joining twice")

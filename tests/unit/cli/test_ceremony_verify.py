@@ -10,11 +10,18 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from signer.bls.scalar import SecretScalar
+from signer.bls.scheme import sign
 from signer.cli.main import cli
 from signer.cli.printer import Printer
 from signer.errors import SignerError
+from signer.messages.drill import DRILL_DST, DrillOrder
+from signer.messages.drill_certificate import Drill, DrillCertificate
+from signer.messages.drill_report import PAYLOAD_TYPE as REPORT_TYPE
+from signer.messages.drill_report import PRIMARY, Drilled, DrillReport, ReportBody
 from signer.policy.policy import NEVER, Policy
 from signer.strict import canonical
+from signer.threshold.params import ShareIndex
 from tests.simulators.ceremony import Gathering
 from tests.simulators.holders import ADDRESS
 
@@ -56,6 +63,12 @@ def verify(folder: Path) -> tuple[SignerError | None, dict[str, Any]]:
     error = done.exception if isinstance(done.exception, SignerError) else None
     assert (error is None) == bool(value["verified"])
     return error, value
+
+
+def status(folder: Path) -> str:
+    done = CliRunner().invoke(cli, ["ceremony", "status", str(folder)], obj=Printer())
+    assert done.exit_code == 0, done.exception
+    return done.stdout
 
 
 def removed(name: str) -> Damage:
@@ -126,3 +139,51 @@ def test_junk_beside_a_good_ceremony(folder: Path) -> None:
         (folder / name.replace(".json", "-0123abcd.json")).write_bytes(true)
         (folder / name).write_bytes(b"junk")
     assert verify(folder)[0] is None
+
+
+@pytest.mark.case("X1003", "another policy, or a damaged one, in the folder of a ceremony")
+@pytest.mark.parametrize("raw", [OTHER_POLICY, b"version: [", b""])
+def test_another_policy_is_shown(folder: Path, raw: bytes) -> None:
+    assert "policy.json" not in status(folder)
+    (folder / "policy.json").write_bytes(raw)
+    shown = status(folder)
+    assert "\nactive\n" in shown
+    assert "not used: policy.json: E_" in shown
+
+
+def one_drill() -> bytes:
+    """Return what one holder's drill of this group leaves: too little to activate it."""
+    made, group, moment = gathering(), gathering().group(), 1_700_000_000
+    assert group.certificate is not None
+    order = DrillOrder(group_id=group.group_id, epoch=group.epoch, nonce=group.certificate,
+                       moment=moment, expires=moment + 600)  # fmt: skip
+    card = made.members[1].card.body
+    with SecretScalar.from_big_endian(bytearray(made.share(1))) as scalar:
+        partial = bytes(sign(scalar, order.message, DRILL_DST))
+    device = Drilled(role=PRIMARY, serial_sha256=card.serial_sha256, profile=card.profile,
+                     kex=card.kex, partial=partial)  # fmt: skip
+    body = ReportBody(order_digest=order.digest, group_id=group.group_id, epoch=group.epoch,
+                      index=ShareIndex(1), devices=(device,), moment=moment)  # fmt: skip
+    signed = made.members[1].sign(REPORT_TYPE, body.to_payload())
+    report = DrillReport.open(signed, order, group, moment, "report")
+    return DrillCertificate.of(group, [Drill(order, (report,))]).to_bytes()
+
+
+@pytest.mark.case("X1004", "a drill's file damaged, or of another group, in a finished folder")
+def test_a_drill_that_does_not_hold_is_listed(folder: Path) -> None:
+    name = "drill-0a78b147-20261125T100353Z.json"
+    drill = one_drill()
+    (folder / name).write_bytes(drill)
+    assert verify(folder)[1]["problems"] == []
+    for raw, code in (
+        (drill.replace(b'"epoch":1', b'"epoch":2', 1), "E_DRILL"), (b"junk", "E_SCHEMA"),
+        (drill[:-9], "E_SCHEMA"),
+    ):  # fmt: skip
+        (folder / name).write_bytes(raw)
+        error, value = verify(folder)
+        assert error is None  # the active group file holds what came of it
+        assert [(one["file"], one["code"]) for one in value["problems"]] == [(name, code)]
+        assert f"not used: {name}: {code}" in status(folder)
+    (folder / name).unlink()
+    (folder / name).mkdir()
+    assert [one["file"] for one in verify(folder)[1]["problems"]] == [name]
