@@ -24,6 +24,7 @@ from signer.custody.ceremony_folder import (
     files_of,
     numbered,
 )
+from signer.custody.ceremony_kept import require_whole
 from signer.custody.ceremony_needs import require_given
 from signer.custody.ceremony_results import (
     activated,
@@ -70,6 +71,7 @@ class Runner(CeremonyTasks):
         desk = CeremonyState.of(self.state, setting.roster)
         me = desk.me()
         with desk.alone():
+            require_whole(desk, setting, me)
             new = self._hand_on(desk, me)
             board = self.board(setting, desk)
             new += hand_on_deals(self.folder, board, desk)
@@ -94,7 +96,9 @@ class Runner(CeremonyTasks):
         """Return the next step without taking it."""
         setting = self.folder.setting()
         desk = CeremonyState.of(self.state, setting.roster)
-        return self._step(self.board(setting, desk), desk, desk.me())
+        me = desk.me()
+        require_whole(desk, setting, me)
+        return self._step(self.board(setting, desk), desk, me)
 
     def _step(self, board: Board, desk: CeremonyState, me: Me) -> Step:
         return next_step(board, me, desk.memory(), active_group(self.folder, board))

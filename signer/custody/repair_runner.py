@@ -18,6 +18,7 @@ from signer.ceremony.repair_roster import RepairSetting
 from signer.ceremony.repair_steps import next_repair_step
 from signer.ceremony.steps import ANSWER, Me, Step
 from signer.custody.ceremony_folder import REPAIRED, CeremonyFolder
+from signer.custody.ceremony_kept import require_whole_repair
 from signer.custody.ceremony_runner import Taken
 from signer.custody.ceremony_seen import beside, caught, hand_on, number_in, seen
 from signer.custody.ceremony_state import ACKNOWLEDGEMENT, COMPLAINT, ENVELOPE, CeremonyState
@@ -74,6 +75,7 @@ class RepairRunner:
         desk = self.desk
         me = desk.me()
         with desk.alone():
+            require_whole_repair(desk, self.setting, me)
             new = [*self._hand_on(desk, me), *self._hand_on_deltas(desk)]
             step = self._look(desk, me)
             if step.name in _TAKE:
@@ -89,7 +91,10 @@ class RepairRunner:
 
     def look(self) -> Step:
         """Return the next step without taking it."""
-        return self._look(self.desk, self.desk.me())
+        desk = self.desk
+        me = desk.me()
+        require_whole_repair(desk, self.setting, me)
+        return self._look(desk, me)
 
     @property
     def desk(self) -> CeremonyState:

@@ -253,6 +253,32 @@ def test_damaged_state(room: Room, name: str, content: bytes) -> None:
             run()
 
 
+@pytest.mark.case(
+    "X1005", "one hex digit changed in what the state folder keeps of what was signed"
+)
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        ("dealt.json", "ciphertext"), ("dealt.json", "payload"), ("dealt.json", "sig"),
+        ("agreements.json", "payload"), ("ack.json", "payload"), ("ack.json", "envelope"),
+    ],
+)  # fmt: skip
+def test_what_was_kept_is_whole_before_it_is_handed_on(room: Room, name: str, field: str) -> None:
+    rounds(room, {"dealt.json": 1, "agreements.json": 2, "ack.json": 3}[name])
+    for path in room.usb.iterdir():
+        if path.name != "roster.json":
+            path.unlink()
+    there = room.desk(1) / name
+    raw = there.read_bytes()
+    at = raw.index(f'"{field}":"'.encode(), max(0, raw.find(b'"ciphertexts"'))) + len(field) + 44
+    there.write_bytes(raw[:at] + (b"1" if raw[at : at + 1] != b"1" else b"2") + raw[at + 1 :])
+    for run in (room.runner(1).run, room.runner(1).look):
+        refused("E_CEREMONY_STATE", f"{name} in the state folder is damaged", run)
+    assert [path.name for path in room.usb.iterdir()] == ["roster.json"]
+    there.write_bytes(raw)
+    assert room.next(1).new
+
+
 @pytest.mark.case("X719", "a complaint in the state folder that is none")
 @pytest.mark.parametrize("content", [b"", b"{", b"{}", b'{"dealer":"1"}', b'{"dealer":-1}'])
 def test_a_damaged_complaint(room: Room, content: bytes) -> None:

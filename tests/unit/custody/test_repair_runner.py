@@ -384,3 +384,19 @@ def test_a_planted_result_hides_nothing(tmp_path: Path, stranger: bytes) -> None
     (desks.folder.path / name).write_bytes(stranger)
     with pytest.raises(CeremonyError, match="not what the other files come to"):
         verify_repair(printer=printed, setting=desks.repair.setting, folder=desks.folder.path)
+
+
+@pytest.mark.case("X1005", "what a helper's state folder keeps of what he signed is damaged")
+@pytest.mark.parametrize("name", ["helped.json", "sigma.json"])
+def test_what_was_kept_is_whole_before_it_is_handed_on(tmp_path: Path, name: str) -> None:
+    desks = Desks.at(tmp_path)
+    desks.run(1 if name == "helped.json" else 2)
+    kept, before = desks.runner(1).desk.path / name, desks.names()
+    raw = kept.read_bytes()
+    at = raw.index(b"payload") + 60
+    kept.write_bytes(raw[:at] + (b"1" if raw[at : at + 1] != b"1" else b"2") + raw[at + 1 :])
+    for run in (desks.runner(1).run, desks.runner(1).look):
+        with pytest.raises(CeremonyError, match=f"{name} in the state folder is damaged") as caught:
+            run()
+        assert caught.value.code == "E_CEREMONY_STATE"
+    assert desks.names() == before
