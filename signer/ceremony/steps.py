@@ -181,6 +181,16 @@ def _answer(board: Board, me: Me) -> Step | None:
 
 def _require_own_deal(board: Board, dealer: int, memory: Memory) -> None:
     shown = board.deals.get(dealer) or board.slim.get(dealer)
+    fault = board.faults.get(dealer)
+    if fault is not None and fault.code == "E_DEAL_EQUIVOCATION":
+        raise CeremonyError(
+            "two different deals of yours are there, both signed by your token: everybody sees "
+            "you guilty, and this ceremony is over",
+            hint="if this state folder was lost, or restored from a copy, after the first deal had "
+            "left: say so, and begin anew with a new folder. If not, somebody uses your token: "
+            "tell the pool",
+            code="E_DEAL_CHANGED",
+        )
     if shown is None or shown.digest == memory.deal:
         return
     if memory.deal is None:
@@ -191,6 +201,7 @@ def _require_own_deal(board: Board, dealer: int, memory: Memory) -> None:
         )
     raise CeremonyError(
         "another deal than the one you made lies in the folder, signed by your token",
-        hint="somebody uses your token: tell the pool",
+        hint="if this state folder was restored from a copy, or lost and made anew: say so, and "
+        "begin anew. If not, somebody uses your token: tell the pool",
         code="E_DEAL_CHANGED",
     )

@@ -39,6 +39,11 @@ from signer.policy.words import policy_text
 from signer.sealing.envelope import MAX_BYTES as MAX_ENVELOPE_BYTES
 from signer.threshold.params import ShareIndex
 
+STATE_WORDS = (
+    "Keep the state folder: one for this ceremony, on one machine, never copied back from a\n"
+    "backup. Without it `next` signs a second time, and all see you as a cheat."
+)
+
 
 def join(
     printer: Printer, *, folder: Path, state: Path, card: Path, group: Path | None,
@@ -257,6 +262,7 @@ def _compare(typed: str | None, ceremony: bytes, text: str) -> None:
         return
     with terminal("a fingerprint", '--fingerprint "TEXT"') as tty:
         say(tty, text)
+        say(tty, STATE_WORDS)
         say(tty, "Have another holder read the ceremony's fingerprint to you: not from here.")
         answer = ask(tty, "All eight groups: ")
     _require_same(answer, ceremony)

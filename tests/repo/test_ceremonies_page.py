@@ -12,6 +12,7 @@ from signer.ceremony.deal import PAYLOAD_TYPE, Deal
 from signer.ceremony.dealing import take_share
 from signer.ceremony.setting import Setting
 from signer.ceremony.steps import Me, Memory, next_step
+from signer.cli.attending import STATE_WORDS
 from signer.cli.ceremony_words import status_text
 from signer.errors import DealError
 from signer.secret import SecretBytes
@@ -44,6 +45,10 @@ def test_the_run_book_shows_every_command_of_ceremonies() -> None:
     for name in COMMANDS:
         if name.startswith("signer ceremony") and not name.endswith((" status", " verify")):
             assert name in shown
+
+
+def test_the_warning_shown_is_what_is_printed() -> None:
+    assert f"\n{STATE_WORDS}\nHave another holder" in PAGE.read_text()
 
 
 def test_the_status_shown_is_what_is_printed() -> None:

@@ -318,6 +318,28 @@ def test_nothing_is_signed_beside_another_policy(
     assert (taken.after.name, taken.strange) == (ACTIVATE, ("policy.json",))
 
 
+@pytest.mark.case(
+    "X1006", "state folder restored or lost after the deal left: a second deal is made"
+)
+def test_who_has_dealt_twice_is_told_why(room: Room) -> None:
+    room.next(1)
+    shown = room.usb / "deal-01.json"
+    first = shown.read_bytes()
+    shown.unlink()  # carried away
+    (room.desk(1) / "dealt.json").unlink()
+    assert room.next(1).step.name == "deal"
+    for name in ("deal-01-0.json", "deal-01-z.json"):  # read before his own, or after it
+        (room.usb / name).write_bytes(first)
+        error = refused("E_DEAL_CHANGED", "two different deals of yours", room.next, 1)
+        assert "lost, or restored from a copy" in error.hint
+        assert "signed two different deals" in room.next(2).after.words
+        (room.usb / name).unlink()
+    shown.unlink()
+    bundle = Bundle.of(room.gathering.setting.roster, ShareIndex(1), {1: Deal.parse(first)}, {})
+    (room.usb / "bundle-01.json").write_bytes(bundle.to_bytes())
+    refused("E_DEAL_CHANGED", "two different deals of yours", room.next, 1)
+
+
 @pytest.mark.case("P6", "joining twice")
 def test_joining_twice(room: Room) -> None:
     error = refused("E_CEREMONY_STATE", "joined before", room.join, 1)

@@ -4,6 +4,7 @@ import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -48,11 +49,13 @@ SPARE = Person.new("spare").card.body.kex
 class Terminal:
     """A terminal on which somebody types the same answer again and again."""
 
-    def __init__(self, answer: str, patch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, answer: str, patch: pytest.MonkeyPatch, module: ModuleType = confirming
+    ) -> None:
         self.said: list[str] = []
-        patch.setattr(confirming, "terminal", self.open)
-        patch.setattr(confirming, "say", lambda tty, text: self.said.append(text))
-        patch.setattr(confirming, "ask", lambda tty, prompt: answer)
+        patch.setattr(module, "terminal", self.open)
+        patch.setattr(module, "say", lambda tty, text: self.said.append(text))
+        patch.setattr(module, "ask", lambda tty, prompt: answer)
 
     @contextlib.contextmanager
     def open(self, *_: str) -> Iterator[int]:
@@ -93,6 +96,16 @@ def test_what_is_destroyed_is_said_before(tmp_path: Path, monkeypatch: pytest.Mo
 def test_which_keys_are_destroyed_only_the_envelope_tells(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--envelope"):
         confirm(Step(DESTROY, ""), runner(tmp_path), False)
+
+
+@pytest.mark.case("X1006", "joining: that the state folder is for one ceremony, never restored")
+def test_who_joins_is_told_to_keep_his_state_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    ceremony = dkg().setting.roster.id
+    tty = Terminal(fingerprint(ceremony), monkeypatch, attending)
+    attending._compare(None, ceremony, "the roster")
+    assert tty.said[0] == "the roster"
+    assert "one for this ceremony" in tty.said[1]
+    assert "never copied back from a\nbackup" in tty.said[1]
 
 
 @pytest.mark.case("X764", "deal of a reshare without a journal: the dealer has to say it in words")
