@@ -9,6 +9,7 @@ from typing import Any
 
 from signer.ceremony.board import Problem
 from signer.ceremony.repair_board import RepairBoard, repair_abort_words
+from signer.ceremony.repair_entries import repair_entries
 from signer.ceremony.repair_minutes import repair_minutes
 from signer.ceremony.repair_proof import repair_digest
 from signer.ceremony.repair_reading import read_repair
@@ -152,7 +153,9 @@ def verify_repair(printer: Printer, setting: RepairSetting, *, folder: Path) -> 
         )
     for name in strange:
         board.problems.append(Problem(name, "E_TRANSCRIPT", "it is not of this repair"))
-    text, value = repair_minutes(board), board_json(board, None)
+    entries = repair_entries(board, there.files())
+    text, value = repair_minutes(board, entries), board_json(board, None)
+    value["entries"] = [entry.to_json() for entry in entries]
     if board.aborted:
         printer.failed_result({**value, "verified": False}, text)
         raise CeremonyError(repair_abort_words(board), code="E_ABORTED")

@@ -1,12 +1,15 @@
 """The wiring of `signer ceremony verify`: has the ceremony succeeded, by its public files alone?"""
 
+import contextlib
 import re
 import time
 from pathlib import Path
 
 from signer.ceremony.agreement import DEALER, MEMBER, agreeing
 from signer.ceremony.board import Board, Problem
+from signer.ceremony.certificate import group_of
 from signer.ceremony.destruction import deletion_words
+from signer.ceremony.entries import Entry, activation_entries, entries_of, in_order
 from signer.ceremony.minutes import minutes_text
 from signer.ceremony.steps import abort_words, name_of
 from signer.cli.ceremony_words import board_json, problem_lines
@@ -19,7 +22,9 @@ from signer.custody.ceremony_results import (
     note_strange,
     policy_problem,
 )
-from signer.errors import CeremonyError
+from signer.errors import CeremonyError, SignerError
+from signer.messages.drill_certificate import DrillCertificate
+from signer.messages.group_file import MAX_BYTES as MAX_GROUP_BYTES
 from signer.messages.group_file import GroupFile
 
 _SLOT = re.compile(
@@ -50,12 +55,14 @@ def verify(printer: Printer, *, folder: Path) -> None:
         missing.append(f"{CERTIFICATE}: none that holds is in the folder")
     damaged = _damaged(there, board)
     missing += [f"{one.file}: {one.words}" for one in damaged]
-    text = minutes_text(board, active)
+    entries = _entries(there, board, active)
+    text = minutes_text(board, active, entries)
     if setting.previous is not None:
         text += "\n" + deletion_words(setting.previous, gone)
     text = "\n".join([text, *problem_lines(board), *(f"missing: {what}" for what in missing)])
     value = board_json(board, active, gone, None)
     value |= {"verified": not missing, "missing": missing}
+    value["entries"] = [entry.to_json() for entry in entries]
     show = printer.failed_result if missing or board.aborted else printer.result
     show(value, text)
     if board.aborted:
@@ -63,6 +70,29 @@ def verify(printer: Printer, *, folder: Path) -> None:
     if missing:
         code = damaged[0].code if damaged else "E_CEREMONY"
         raise CeremonyError(f"not there, or not as it was: {'; '.join(missing)}", code=code)
+
+
+def _entries(there: CeremonyFolder, board: Board, active: GroupFile | None) -> list[Entry]:
+    """Return everything that was done, by the files in the folder and those in the certificate."""
+    files = there.files()
+    parts = [
+        (CERTIFICATE, name, raw)
+        for name, raw in there.uncertified(board.setting).items()
+        if name not in files
+    ]
+    entries = entries_of(board, files, parts)
+    if board.outcome is None or not board.certified:
+        return entries
+    pending = group_of(board.outcome)
+    drills = []
+    for name, raw in there.drills():
+        with contextlib.suppress(SignerError):  # another drill
+            drills.append((name, DrillCertificate.parse(raw, pending, int(time.time()), name)))
+    file = PENDING
+    if active is not None:
+        copies = there.copies(GROUP, MAX_GROUP_BYTES)
+        file = next((name for name, raw in copies if raw == active.to_bytes()), GROUP)
+    return in_order([*entries, *activation_entries(board, active or pending, file, drills)])
 
 
 def _missing(there: CeremonyFolder, board: Board, active: GroupFile | None) -> list[str]:

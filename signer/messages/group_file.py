@@ -300,9 +300,14 @@ class GroupFile:
         return replace(group, activation=found)
 
 
+def marked_text(text: str, *, rehearsal: bool) -> str:
+    """Return a digest in hex, in words or as a fingerprint; a rehearsal's says so first."""
+    return f"REHEARSAL {text}" if rehearsal else text
+
+
 def marked_fingerprint(digest: bytes, *, rehearsal: bool) -> str:
     """Return a fingerprint as people are shown it; what is only a rehearsal's says so first."""
-    return f"REHEARSAL {fingerprint(digest)}" if rehearsal else fingerprint(digest)
+    return marked_text(fingerprint(digest), rehearsal=rehearsal)
 
 
 def refuse_shared_keys(cards: tuple[Card, ...], what: str) -> None:

@@ -20,6 +20,7 @@ from signer.ceremony.agreement import PAYLOAD_TYPE as AGREEMENT_TYPE
 from signer.ceremony.certificate import Certificate, certificate_digest, group_of
 from signer.ceremony.destruction import PAYLOAD_TYPE as DESTROYED_TYPE
 from signer.ceremony.destruction import Destroyed, deletion_words, open_destroyed
+from signer.ceremony.entries import entries_of
 from signer.ceremony.minutes import minutes_text
 from signer.ceremony.statement import parse_statement
 from signer.messages.drill import DRILL_DST
@@ -81,7 +82,7 @@ def test_an_agreement_to_other_deals_ends_the_ceremony() -> None:
     assert board.stop is not None
     assert board.stop.code == "E_TRANSCRIPT"
     assert "member 2 (holder 2) has seen other deals" in board.stop.message
-    assert f"because: {board.stop.message} (E_TRANSCRIPT)" in minutes_text(board, None)
+    assert f"because: {board.stop.message} (E_TRANSCRIPT)" in minutes_text(board, None, [])
     assert [problem.code for problem in board.problems] == ["E_TRANSCRIPT"]
 
 
@@ -157,11 +158,16 @@ def test_minutes_of_any_moment() -> None:
     last = 253_402_300_799
     files = dict(dkg_files())
     files["agree-02.json"] = file_of(dkg().agreement(MEMBER, 2, moment=last))
-    assert "9999-12-31 23:59:59  member 2" in minutes_text(dkg().board(files), None)
+    board = dkg().board(files)
+    text = minutes_text(board, None, entries_of(board, files))
+    assert "9999-12-31 23:59:59  member 2" in text
     for moment in (last + 1, 2**53 - 1):
         files["agree-02.json"] = file_of(dkg().agreement(MEMBER, 2, moment=moment))
         files["deal-03.json"] = dkg().deal(3, moment=moment).to_bytes()
-        assert "GUILTY: the deal of dealer 3" in minutes_text(dkg().board(files), None)
+        board = dkg().board(files)
+        text = minutes_text(board, None, entries_of(board, files))
+        assert "GUILTY: the deal of dealer 3" in text
+        assert "(no time stated)     dealer 3 (holder 3) dealt" in text
 
 
 # Certificates

@@ -14,6 +14,7 @@ from signer.bls.scheme import public_key
 from signer.ceremony.deal import leaves_of
 from signer.ceremony.repair_board import repair_abort_words
 from signer.ceremony.repair_delta import DeltaFile, check_delta, delta_info
+from signer.ceremony.repair_entries import repair_entries
 from signer.ceremony.repair_minutes import repair_minutes
 from signer.ceremony.repair_roster import RepairRoster, RepairSetting
 from signer.ceremony.repair_sigma import PAYLOAD_TYPE as SIGMA_TYPE
@@ -88,7 +89,7 @@ def test_an_honest_repair_leaves_a_group_file_with_the_new_card() -> None:
     assert group.holders_digest == before.holders_digest
     assert group.binding(ShareIndex(2)) == before.binding(ShareIndex(2))
     assert group.id_signs[1] != group.bound_id_signs[1]
-    assert "opened his share and signed" in repair_minutes(board)
+    assert "opened his share and signed" in repair_minutes(board, [])
 
 
 def test_files_may_come_in_any_order_and_twice() -> None:
@@ -293,7 +294,7 @@ def test_a_bad_delta_names_its_helper() -> None:
     assert (verdict.dealer, verdict.member, verdict.dealer_is_guilty) == (3, 4, True)
     assert verdict.code == "E_OPENING"  # it is another recipient's ciphertext
     assert f"{verdict.reason} (E_OPENING)" in repair_abort_words(bad.board(raw))
-    assert f"GUILTY: {verdict.reason} (E_OPENING)" in repair_minutes(bad.board(raw))
+    assert f"GUILTY: {verdict.reason} (E_OPENING)" in repair_minutes(bad.board(raw), [])
 
 
 @pytest.mark.case("X666", "a delta that opens and is not what was committed to")
@@ -338,7 +339,7 @@ def test_complaints_that_are_wrong() -> None:
     opened = raw | {"opening-03-for-04.json": HONEST.opening(3, 4)}
     (verdict,) = HONEST.board(opened).verdicts
     assert (verdict.dealer_is_guilty, verdict.code) == (False, "E_COMPLAINT")
-    assert f"not guilty: {verdict.reason}" in repair_minutes(HONEST.board(opened))
+    assert f"not guilty: {verdict.reason}" in repair_minutes(HONEST.board(opened), [])
     for key in (bytes(32), b"\1" * 32):
         shown = raw | {"opening-03-for-04.json": HONEST.opening(3, 4, key or None)}
         (verdict,) = HONEST.board(shown).verdicts
@@ -393,7 +394,7 @@ def test_a_bad_sum_names_its_helper() -> None:
     assert "holder 2 (returned 2) complains of the sum that helper 3 (holder 3)" in words
     assert words.count("complains") == 1
     assert f"undecided: {words.removeprefix('this repair is over: ')}" in repair_minutes(
-        HONEST.board(raw)
+        HONEST.board(raw), []
     )
 
 
@@ -465,7 +466,7 @@ def test_a_repair_that_succeeded_stands_whatever_else_lies_there() -> None:
             assert next_repair_step(
                 board, Me(None, 3), replace(added, replaced=True)
             ).name == "done"  # fmt: skip
-            assert "After that every helper has signed the new card." in repair_minutes(board)
+            assert "After that every helper has signed the new card." in repair_minutes(board, [])
     exchanged = FILES | {"delta-04.json": late["delta-04-a.json"],
                          "delta-04-a.json": FILES["delta-04.json"]}  # fmt: skip
     assert HONEST.board(exchanged).repaired == done
@@ -630,9 +631,11 @@ def test_the_new_card_is_signed_after_the_proof_only() -> None:
 
 def test_dates_up_to_the_last_one_can_be_written() -> None:
     end = Repair.of(not_before=MAX_MOMENT - 86400, expires=MAX_MOMENT)
-    board = end.board({"delta-01.json": end.delta(1, moment=MAX_MOMENT).to_bytes()})
+    files = {"delta-01.json": end.delta(1, moment=MAX_MOMENT).to_bytes()}
+    board = end.board(files)
     assert 1 in board.deltas
-    assert "9999-12-31 23:59:59" in repair_minutes(board)
+    (entry,) = repair_entries(board, files)
+    assert "9999-12-31 23:59:59" in entry.lines(rehearsal=False)[0]
     with pytest.raises(SchemaError):
         RepairRoster.parse(replace(end.setting.roster, expires=MAX_MOMENT + 1).to_bytes())
 

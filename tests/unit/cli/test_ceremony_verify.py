@@ -23,7 +23,7 @@ from signer.policy.policy import NEVER, Policy
 from signer.strict import canonical
 from signer.threshold.params import ShareIndex
 from tests.simulators.ceremony import Gathering
-from tests.simulators.holders import ADDRESS
+from tests.simulators.holders import ADDRESS, NOW
 
 POLICY = Policy(labels={ADDRESS: "treasury"}, approval=NEVER)
 Damage = Callable[[Path], object]
@@ -113,6 +113,34 @@ def test_what_is_missing_is_said(folder: Path, damage: Damage, words: str) -> No
     assert error is not None
     assert words in error.message
     assert any(what.startswith(words[:12]) for what in value["missing"])
+
+
+@pytest.mark.case("X1012", "verify --json: what was done, also where only the certificate has it")
+def test_what_was_done_is_told_to_programs(folder: Path) -> None:
+    for name in ("deal-01.json", "agree-02.json"):
+        (folder / name).unlink()
+    error, value = verify(folder)
+    assert error is None
+    found = value["entries"]
+    assert {tuple(one) for one in found} == {("kind", "who", "did", "moment", "digest", "file")}
+    kinds = [one["kind"] for one in found]
+    assert sorted(kinds) == sorted(
+        [*["deal", "agreement", "acknowledgement"] * 3, "activation"]
+    )  # fmt: skip
+    files = {(one["kind"], one["who"]): one["file"] for one in found}
+    assert files["deal", "dealer 1 (holder 1)"] == "certificate.json"
+    assert files["deal", "dealer 2 (holder 2)"] == "deal-02.json"
+    assert files["agreement", "member 2 (holder 2)"] == "certificate.json"
+    assert files["activation", "at least 2 members"] == "group.json"
+    (deal,) = [one for one in found if one["file"] == "deal-02.json"]
+    made = gathering().deal(2)
+    assert (deal["digest"], deal["moment"]) == (made.digest.hex(), NOW)
+    (folder / "ack-03.json").unlink()
+    assert len(verify(folder)[1]["entries"]) == 9
+    (folder / "group.json").rename(folder / "group-0123abcd.json")
+    assert {"activation": "group-0123abcd.json"}.items() <= {
+        one["kind"]: one["file"] for one in verify(folder)[1]["entries"]
+    }.items()
 
 
 @pytest.mark.case("X755", "verify: junk beside the files of a ceremony that has succeeded")
