@@ -109,7 +109,8 @@ def _after_deals(
         return Step(ACKNOWLEDGE, "seal your share to your token, open it again, and prove it")
     if board.missing_acknowledgements:
         missing = tuple(name_of(board, MEMBER, index) for index in board.missing_acknowledgements)
-        return _wait(board, "acknowledgements", missing)
+        step = _wait(board, "acknowledgements", missing)
+        return step._replace(words=step.words + _false_acknowledgements(board))
     if active is None:
         return Step(
             ACTIVATE,
@@ -119,6 +120,17 @@ def _after_deals(
     if me.old is not None and not memory.destroyed:
         return Step(DESTROY, "destroy the key that opens your old share")
     return Step(DONE, "nothing is left to do here")
+
+
+def _false_acknowledgements(board: Board) -> str:
+    """Return in words which of the files that are waited for are there, and do not hold."""
+    names = {f"ack-{index:02}" for index in board.missing_acknowledgements}
+    wrong = [
+        f"; {problem.file} is there and does not hold ({problem.code})"
+        for problem in board.problems
+        if "-".join(problem.file.removesuffix(".json").split("-")[:2]) in names
+    ]
+    return "".join(wrong)
 
 
 def _find_culprit(board: Board, me: Me, memory: Memory) -> Step:

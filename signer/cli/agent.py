@@ -49,9 +49,10 @@ def status(printer: Printer, socket: Path) -> None:
     import shlex
 
     from signer.client import AgentClient
-    from signer.messages.card import fingerprint
+    from signer.messages.group_file import marked_fingerprint
 
     answer = asyncio.run(AgentClient(socket).status())
+    rehearsal = answer.document.get("rehearsal") is True
     printer.result(
         answer.document,
         "\n".join(
@@ -59,7 +60,7 @@ def status(printer: Printer, socket: Path) -> None:
                 f"holder   {answer.holder}, share {int(answer.index)}, epoch {answer.epoch}",
                 f"group    {_group_words(answer)}",
                 f"origin   {_origin_words(answer.document)}",
-                f"policy   {fingerprint(answer.policy_digest)}",
+                f"policy   {marked_fingerprint(answer.policy_digest, rehearsal=rehearsal)}",
                 f"token    {_token_words(answer.token)}",
                 *([f"         {shlex.quote(answer.token.uri)}"] if answer.token.uri else []),
                 f"journal  {_journal_words(answer.document)}",

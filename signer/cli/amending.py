@@ -36,7 +36,7 @@ def proposed(
     value = {"amendment": str(out), **_summary(body)}
     lines = [
         f"amendment {body.number} written to {out}",
-        f"policy       {fingerprint(policy.digest)}   (each holder compares it by voice)",
+        f"policy       {group.marked(policy.digest)}   (each holder compares it by voice)",
         "",
         *changes,
         "",
@@ -75,7 +75,7 @@ def signed(
             for line in change.splitlines()
         ),
         "",
-        f"new policy   {fingerprint(policy.digest)}",
+        f"new policy   {group.marked(policy.digest)}",
     ]:
         printer.note(line)
     _confirm(policy.digest, checked)
@@ -100,7 +100,7 @@ def adopted(
     lines = [
         f"amendment {body.number} is in force in {out}, signed by all {group.threshold.n} holders",
         f"group file   {whole.marked(whole.digest)}   (compare by voice)",
-        f"policy       {fingerprint(body.policy_digest)}",
+        f"policy       {whole.marked(body.policy_digest)}",
         "",
         "Now: each holder puts this group file and the new policy beside his envelope and starts",
         "his agent again. The envelopes stay as they are.",

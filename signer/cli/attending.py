@@ -52,11 +52,12 @@ def join(
     """Do what `signer ceremony join` is asked."""
     there = CeremonyFolder(folder)
     require_place(state)
+    compare = partial(_compare, printer, typed)
     if (repair := there.repair()) is not None:
         from signer.cli.repairing import join_repair
 
         require_own_group(group, repair.group)
-        join_repair(printer, repair, state=state, card=card, compare=partial(_compare, typed))
+        join_repair(printer, repair, state=state, card=card, compare=compare)
         return
     setting = there.setting()
     roster = setting.roster
@@ -69,7 +70,7 @@ def join(
     if me.old is not None:
         require_own_group(group, setting.old)
     text = f"{roster_text(setting, me)}\n\nThe policy\n\n{policy_text(policy)}"
-    _compare(typed, roster.id, text)
+    compare(roster.id, text)
     CeremonyState.of(state, roster).join(me, now)
     printer.result(
         {
@@ -142,7 +143,8 @@ def take_next(
         from signer.cli.repairing import first_failed, repair_runner
 
         runner = repair_runner(repair, folder, state, token, pin, old)
-        runner = replace(runner, first_failed=partial(first_failed, yes_first_failed))
+        ask_failed = partial(first_failed, yes_first_failed, rehearsal=repair.roster.rehearsal)
+        runner = replace(runner, first_failed=ask_failed)
         _print_taken(printer, runner.run(), given)
         return
     devices = {name: others.pop(name) for name in tuple(others) if name.startswith("spare_")}
@@ -251,13 +253,21 @@ def _who(setting: Setting, path: Path) -> Me:
     return me
 
 
-def _compare(typed: str | None, ceremony: bytes, text: str) -> None:
-    """Have a person compare the fingerprint, unless he has typed it already.
+def _compare(printer: Printer, typed: str | None, ceremony: bytes, text: str) -> None:
+    """Show a person what he would take part in; have him compare its fingerprint.
+
+    Args:
+        printer: shows it where the fingerprint was given already: he has heard that, not read this.
+        typed: the fingerprint, if it was given.
+        ceremony: the ceremony's id.
+        text: the roster, and the policy.
 
     Raises:
         DeniedError: E_CONFIRM.
     """
     if typed is not None:
+        for line in text.split("\n"):
+            printer.note(line)
         _require_same(typed, ceremony)
         return
     with terminal("a fingerprint", '--fingerprint "TEXT"') as tty:

@@ -21,7 +21,7 @@ from signer.messages.card import (
     fingerprint,
 )
 from signer.messages.confirmation import twelve_words
-from signer.messages.group_file import marked_fingerprint
+from signer.messages.group_file import marked_fingerprint, marked_text
 from signer.sealing.envelope import key_fingerprint
 from signer.strict import canonical, parse_base64
 
@@ -132,7 +132,7 @@ def _der_size(raw: bytes) -> int:
 
 def _key(text: str) -> str:
     """Return a fingerprint as an order carries it: without spaces, in lower case."""
-    digits = "".join(text.split()).lower()
+    digits = "".join(text.split()).lower().removeprefix("rehearsal")
     if re.fullmatch(FINGERPRINT_PATTERN, digits) is None:
         raise UsageError("--kex takes the fingerprint of a receiving key, four groups of four")
     return digits
@@ -162,14 +162,18 @@ def _document(card: Card, out: Path) -> dict[str, object]:
 
 def _words(card: Card, out: Path, *, fresh: bool) -> str:
     body = card.body
+
+    def marked(text: str) -> str:
+        return marked_text(text, rehearsal=body.software)
+
     lines = [
         f"card of {body.name} written to {printable(str(out))}",
         f"fingerprint    {marked_fingerprint(card.digest, rehearsal=body.software)}",
-        f"in words       {twelve_words(card.digest)}",
-        f"receiving key  {key_fingerprint(body.kex)}{', made now' if fresh else ''}",
+        f"in words       {marked(twelve_words(card.digest))}",
+        f"receiving key  {marked(key_fingerprint(body.kex))}{', made now' if fresh else ''}",
     ]
     if body.kex_backup is not None:
-        lines.append(f"of the spare   {key_fingerprint(body.kex_backup)}")
+        lines.append(f"of the spare   {marked(key_fingerprint(body.kex_backup))}")
     if body.attestation is not None:
         count = len(body.attestation.certificates)
         lines.append(f"attestation    {body.attestation.kind}, {count} carried, not verified")

@@ -12,7 +12,6 @@ from signer.ceremony.roster import ReshareTerms, SplitTerms
 from signer.ceremony.setting import Setting
 from signer.ceremony.steps import Me, Step, abort_words
 from signer.cli.printer import printable, table
-from signer.messages.card import fingerprint
 from signer.messages.group_file import GroupFile, marked_fingerprint
 
 _KINDS = {
@@ -27,6 +26,10 @@ def roster_text(setting: Setting, me: Me) -> str:
     """Return a roster in words, for somebody who is about to join."""
     roster = setting.roster
     t, n = roster.threshold.t, roster.threshold.n
+
+    def mark(digest: bytes) -> str:
+        return marked_fingerprint(digest, rehearsal=roster.rehearsal)
+
     lines = [
         f"ceremony     {roster.fingerprint}",
         f"to           {_KINDS[roster.kind]}",
@@ -34,15 +37,14 @@ def roster_text(setting: Setting, me: Me) -> str:
         f"network      {roster.network.name}{'' if roster.network.built_in else '   CUSTOM'}",
         f"role         {roster.role}",
         f"threshold    {t} of {n}: any {t} can sign; losing {n - t + 1} loses the key",
-        f"policy       {fingerprint(roster.policy_digest)}",
+        f"policy       {mark(roster.policy_digest)}",
         f"until        {_time(roster.expires)}",
     ]
     if 2 * t <= n:
         lines.append("             CAREFUL: two sets of holders that do not meet could each sign")
     if isinstance(roster.terms, SplitTerms):
         lines += [
-            f"dealer       {roster.terms.dealer.body.name}   "
-            f"{fingerprint(roster.terms.dealer.digest)}",
+            f"dealer       {roster.terms.dealer.body.name}   {mark(roster.terms.dealer.digest)}",
             f"public key   0x{bytes(roster.terms.group_public_key).hex()}",
         ]
     if isinstance(roster.terms, ReshareTerms):
@@ -56,7 +58,7 @@ def roster_text(setting: Setting, me: Me) -> str:
                     index,
                     card.body.name,
                     card.body.profile_words,
-                    marked_fingerprint(card.digest, rehearsal=roster.rehearsal),
+                    mark(card.digest),
                     "you" if me.member == index else "",
                 )
                 for index, card in enumerate(roster.members, start=1)
@@ -74,6 +76,7 @@ def status_text(
     lines = [
         f"ceremony  {roster.fingerprint}   {roster.kind}, {roster.threshold.t} of "
         f"{roster.threshold.n}, until {_time(roster.expires)}",
+        *_origin(board.setting),
         "",
         table(("SHARE", "HOLDER", "DEALT", "AGREED", "ACKNOWLEDGED"), _rows(board)),
         "",
@@ -100,6 +103,7 @@ def board_json(
     return {
         "ceremony": roster.id.hex(),
         "kind": roster.kind,
+        "origin": roster.kind if board.setting.previous is None else board.setting.previous.origin,
         "rehearsal": roster.rehearsal,
         "threshold": roster.threshold.t,
         "members": [card.body.name for card in roster.members],
@@ -177,6 +181,12 @@ def _stage(board: Board, active: GroupFile | None) -> str:
     return "active"
 
 
+def _origin(setting: Setting) -> list[str]:
+    """Return how the key came to be shared, where the ceremony does not say that itself."""
+    old = setting.previous
+    return [] if old is None else [f"origin    {old.origin}: {old.origin_words}"]
+
+
 def _difference(setting: Setting, terms: ReshareTerms) -> list[str]:
     """Return what a reshare changes: who is in, who is out, t, n."""
     old, roster = setting.old, setting.roster
@@ -185,7 +195,10 @@ def _difference(setting: Setting, terms: ReshareTerms) -> list[str]:
     went = [name for key, name in before.items() if key not in after]
     came = [name for key, name in after.items() if key not in before]
     return [
-        f"follows      epoch {old.epoch}, {fingerprint(old.digest)}, because: {terms.reason}",
+        f"group        {old.marked(old.group_id)}   epoch {old.epoch} becomes {roster.epoch}",
+        f"public key   0x{bytes(old.public_key).hex()}",
+        f"origin       {old.origin}: {old.origin_words}",
+        f"follows      epoch {old.epoch}, {old.marked(old.digest)}, because: {terms.reason}",
         f"threshold    was {old.threshold.t} of {old.threshold.n}, "
         f"becomes {roster.threshold.t} of {roster.threshold.n}",
         f"come in      {', '.join(came) or 'nobody'}",

@@ -7,6 +7,7 @@ from signer.custody.ceremony_state import CeremonyState
 from signer.custody.old_keys import gone_keys, keys_of
 from signer.custody.orders import terminal
 from signer.errors import DeniedError
+from signer.messages.group_file import marked_text
 from signer.sealing.envelope import key_fingerprint
 
 
@@ -42,7 +43,8 @@ def _keys_text(runner: Runner) -> str:
         own = point == setting.old.card_of(index).body.kex
         which = "your token" if own else "a spare"
         state = "   gone already" if point in gone else ""
-        lines.append(f"  key {key_fingerprint(point)}   {which}{state}")
+        key = marked_text(key_fingerprint(point), rehearsal=setting.roster.rehearsal)
+        lines.append(f"  key {key}   {which}{state}")
     lines += [
         "Whatever else is sealed to one of these keys dies with it: also the share of another",
         "group, if its card shows the same key.",

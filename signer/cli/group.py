@@ -75,8 +75,6 @@ def show(printer: Printer, file: Path) -> None:
 
 def group_text(group: Any) -> str:
     """Return a group in words."""
-    from signer.messages.card import fingerprint
-
     t, n = group.threshold.t, group.threshold.n
     custom = "" if group.network.built_in else f"   custom, digest {group.network.digest.hex()}"
     lines = [
@@ -88,7 +86,7 @@ def group_text(group: Any) -> str:
         f"certificate  {_certificate_words(group)}",
         f"public key   0x{bytes(group.public_key).hex()}",
         f"credentials  0x{group.withdrawal_credentials.hex()}",
-        f"policy       {fingerprint(group.current_policy_digest)}{_amended(group)}",
+        f"policy       {group.marked(group.current_policy_digest)}{_amended(group)}",
         f"threshold    {t} of {n}: any {t} can sign; losing {n - t + 1} loses the key; "
         f"{t} together can steal",
         "",

@@ -70,8 +70,8 @@ def explained(
     who = "whoever it is" if asker is None else f"user {asker}"
     at = datetime.fromtimestamp(now, UTC)
     lines = [
-        f"request      {fingerprint(request.digest)}   from {who}, at {at:%Y-%m-%d %H:%M:%S} UTC",
-        f"policy       {fingerprint(policy.digest)}   in force: {_in_force(policy, group)}",
+        f"request      {group.marked(request.digest)}   from {who}, at {at:%Y-%m-%d %H:%M:%S} UTC",
+        f"policy       {group.marked(policy.digest)}   in force: {_in_force(policy, group)}",
         "",
         "The request as a whole:",
         *(f"  {_words(found)}" for found in whole),
@@ -112,7 +112,7 @@ def _in_force(policy: Policy, group: GroupFile) -> str:
         return (
             f"yes, this is the group's amendment {number}" if number else "yes, the group's first"
         )
-    return f"NO: the group's policy is {fingerprint(group.current_policy_digest)}"
+    return f"NO: the group's policy is {group.marked(group.current_policy_digest)}"
 
 
 def _json(found: Explanation) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from signer.custody.repair_runner import RepairRunner
 from signer.errors import CeremonyError
 from signer.files import make_folder, read_file, require_new, write_new
 from signer.messages.card import MAX_BYTES as MAX_CARD_BYTES
-from signer.messages.card import Card, fingerprint
+from signer.messages.card import Card
 from signer.messages.group_file import marked_fingerprint
 
 _CLOCK_SECONDS = 3600  # that another machine's clock may be behind
@@ -109,18 +109,20 @@ def repair_runner(
     )
 
 
-def first_failed(yes: bool, ceremony: str) -> bool:
+def first_failed(yes: bool, ceremony: str, *, rehearsal: bool = False) -> bool:
     """Ask whether the repair that the holder signed another card for has come to nothing.
 
     Args:
         yes: whether he has said so already.
         ceremony: that repair's id, in hex.
+        rehearsal: whether the group is a rehearsal's.
     """
     if yes:
         return True
     with terminal("a confirmation", "--yes-first-failed") as tty:
         say(tty, "You have signed the card of another repair of this group, with the same number:")
-        say(tty, f"ceremony {fingerprint(bytes.fromhex(ceremony))}")
+        shown = marked_fingerprint(bytes.fromhex(ceremony), rehearsal=rehearsal)
+        say(tty, f"ceremony {shown}")
         say(tty, "If anybody can still finish that one, two group files come about that cannot be "
                  "joined. Say that it failed only if its returning holder cannot prove his share, "
                  "or another helper has not signed his card and never will. Where you cannot know "
@@ -192,6 +194,8 @@ def roster_text(setting: RepairSetting, me: Me) -> str:
         f"ceremony     {roster.fingerprint}",
         f"to           repair share {int(roster.lost)}; every other share stays as it is",
         f"group        {mark(group.group_id)}   epoch {group.epoch}, {t} of {n}",
+        f"public key   0x{bytes(group.public_key).hex()}",
+        f"origin       {group.origin}: {group.origin_words}",
         f"group file   {mark(group.digest)}",
         f"lost         the token of {before.body.name}, card {mark(before.digest)}",
         f"until        {_time(roster.expires)}",
@@ -219,6 +223,7 @@ def status_text(board: RepairBoard, mine: Step | None) -> str:
     lines = [
         f"ceremony  {roster.fingerprint}   repair of share {int(roster.lost)}, "
         f"until {_time(roster.expires)}",
+        f"origin    {setting.group.origin}: {setting.group.origin_words}",
         "",
         table(("SHARE", "HOLDER", "HELPED", "ADDED UP", "PROVED", "SIGNED CARD"), rows),
         "",
@@ -237,6 +242,7 @@ def board_json(board: RepairBoard, mine: Step | None) -> dict[str, Any]:
     return {
         "ceremony": roster.id.hex(),
         "kind": "repair",
+        "origin": board.setting.group.origin,
         "rehearsal": roster.rehearsal,
         "group": roster.group.hex(),
         "epoch": roster.epoch,
@@ -292,7 +298,7 @@ def _who(setting: RepairSetting, path: Path) -> Me:
     if helper is None and card.body.id_sign == lost.id_sign:
         raise CeremonyError(
             f"this repair gives share {int(roster.lost)}, which is {lost.name}'s, to another card "
-            f"than this one: {roster.card.body.name}'s, {fingerprint(roster.card.digest)}",
+            f"than this one: {roster.card.body.name}'s, {setting.group.marked(roster.card.digest)}",
             hint="if you return, give the new card; if your token is not destroyed, tell the "
             "helpers to stop: whoever has that card's token would have your share",
             code="E_ROSTER",

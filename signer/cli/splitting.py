@@ -12,7 +12,7 @@ from signer.custody.orders import split_key
 from signer.errors import PolicyError
 from signer.files import make_folder, read_file, require_new, write_new
 from signer.messages.card import MAX_BYTES as MAX_CARD_BYTES
-from signer.messages.card import UNPROVEN, Card, fingerprint
+from signer.messages.card import UNPROVEN, Card
 from signer.messages.group_file import GroupFile
 
 
@@ -84,7 +84,7 @@ def split_text(out: Path, split: Split) -> str:
     group = split.group
     lines = [
         f"{group.threshold.t} of {group.threshold.n} for 0x{bytes(group.public_key).hex()}",
-        f"group file   {out / 'group.json'}   {fingerprint(group.digest)}",
+        f"group file   {out / 'group.json'}   {group.marked(group.digest)}",
     ]
     for card, name in zip(group.cards, split.names, strict=True):
         mark = "" if card.body.proven else f"   {UNPROVEN}"

@@ -1,7 +1,6 @@
 """The minutes: everything that somebody signed, with who, when and which digest."""
 
 import hashlib
-import re
 from dataclasses import replace
 
 import pytest
@@ -28,6 +27,7 @@ from signer.strict import canonical
 from signer.threshold.params import ShareIndex
 from tests.simulators.ceremony import Gathering
 from tests.simulators.holders import NOW
+from tests.simulators.marks import bare_digests
 from tests.simulators.repair import Repair, pool_of
 from tests.unit.ceremony.honest import dkg, dkg_files, reshare, reshare_files
 
@@ -235,20 +235,6 @@ def test_the_deltas_that_prove_guilt_are_in_the_minutes() -> None:
             "delta-09.json": guilty.to_bytes(), "sigma-03.json": b"{}"}  # fmt: skip
     found = repair_entries(REPAIR.board(both), both)
     assert {one.digest for one in found} == {guilty.digest, REPAIR.delta(3).digest}
-
-
-def bare_digests(text: str) -> list[str]:
-    """Return the digests in a text, whole or as fingerprints, that do not say REHEARSAL.
-
-    Keys begin with 0x, and a digest after a dash is none.
-    """
-    whole = r"(?<!x)(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])"
-    groups = r"\b[0-9a-f]{4}(?: [0-9a-f]{4}){3,}\b"
-    return [
-        match[0]
-        for match in re.finditer(f"{whole}|{groups}", text)
-        if not text[: match.start()].endswith("REHEARSAL ")
-    ]
 
 
 @pytest.mark.case("X1014", "minutes of a rehearsal: a digest without the word REHEARSAL")
