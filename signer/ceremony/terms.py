@@ -36,6 +36,13 @@ def require_fit(cards: Iterable[Card], what: str) -> None:
                 hint="take a token whose profile says `ceremony: true`",
                 code="E_ROSTER",
             )
+        if not card.body.ceremony:
+            raise CeremonyError(
+                f"{what}: the token of {card.body.name!r} cannot take part in a ceremony: its card "
+                f"says that its kind, {card.body.profile!r}, lacks what one needs",
+                hint="take a token whose profile says `ceremony: true`",
+                code="E_ROSTER",
+            )
 
 
 def take_indices(fields: Fields, name: str) -> tuple[ShareIndex, ...]:

@@ -156,6 +156,7 @@ def _document(card: Card, out: Path) -> dict[str, object]:
         "kex_backup": None if body.kex_backup is None else key_fingerprint(body.kex_backup),
         "key_backup": body.key_backup,
         "software": body.software,
+        "ceremony": body.ceremony,
         "proven": body.proven,
     }
 
@@ -181,4 +182,6 @@ def _words(card: Card, out: Path, *, fresh: bool) -> str:
         lines.append("software token: it protects nothing, for tests and rehearsals only")
     if not body.proven:
         lines.append(UNPROVEN)
+    if not body.ceremony:
+        lines.append("for no ceremony: this kind of token lacks what one needs")
     return "\n".join(lines)

@@ -84,6 +84,7 @@ class CardBody:
     profile: str
     key_backup: str  # one of KEY_BACKUPS: whether the vendor lets keys leave or clone
     software: bool  # a token that protects nothing, for rehearsals
+    ceremony: bool  # by its profile it has what a ceremony needs: raw ECDH and raw ECDSA
     proven: bool  # its module says that its keys were made on it and cannot leave it
     created: int  # Unix seconds
     attestation: Attestation | None = None
@@ -106,6 +107,7 @@ class CardBody:
                     "profile": self.profile,
                     "key_backup": self.key_backup,
                     "software": self.software,
+                    "ceremony": self.ceremony,
                     # Claimed only of keys that passed the strict check, else nothing is.
                     "keys": {
                         "local": True,
@@ -149,6 +151,7 @@ class CardBody:
             profile=token.string("profile", pattern=r"[a-z0-9][a-z0-9-]{0,31}"),
             key_backup=token.choice("key_backup", KEY_BACKUPS),
             software=token.boolean("software"),
+            ceremony=token.boolean("ceremony"),
             proven=keys is not None,
             created=created,
             attestation=None

@@ -84,6 +84,7 @@ def make_card(token: SoftHSM, name: str, module: Path | None = None) -> Card:
             profile=profile.name,
             key_backup=profile.key_backup,
             software=profile.software,
+            ceremony=profile.ceremony,
             proven=identity.provenance.proven and receiving.provenance.proven,
             created=int(time.time()),
         )

@@ -78,6 +78,7 @@ def test_what_is_printed(desk: Desk) -> None:
         "kex_backup": None,
         "key_backup": "possible",
         "software": True,
+        "ceremony": True,
         "proven": True,
     }
     assert len(said["words"].split()) == 12
@@ -166,6 +167,12 @@ def test_the_weaker_token_counts(desk: Desk) -> None:
     spare = ("--spare-card", desk.folder / "strong-spare.json")
     body = desk.card("strong", "--profile", strong, *spare).body
     assert (body.software, body.key_backup) == (False, "impossible")
+    assert body.ceremony
+    unfit = write_profile(desk.folder, ceremony="false")
+    desk.card("unfit-spare", "--profile", unfit, token="spare")
+    assert not desk.card(
+        "both-unfit", "--spare-card", desk.folder / "unfit-spare.json"
+    ).body.ceremony
 
 
 def write_profile(folder: Path, **changes: str) -> Path:
@@ -190,7 +197,19 @@ def test_a_kind_of_token_that_is_fit_for_no_ceremony(desk: Desk) -> None:
     said = desk.refused("E_PROFILE", 1, "--fresh-key", "--profile", profile)
     assert "CKM_ECDH1_DERIVE" in said
     assert desk.keys() == before
-    desk.card("ordinary", "--profile", profile)  # the desk's own job goes on
+    card = desk.card("ordinary", "--profile", profile)  # the desk's own job goes on
+    assert not card.body.ceremony
+    desk.holder.token.initialise("other")
+    desk.run("setup", token="other")
+    desk.run("card", "--name", "Ben", "--out", desk.folder / "ben.json", token="other")
+    desk.pool.write_policy()
+    for name, ended in (("ordinary", 1), ("first", 0)):
+        cards = ("--card", desk.folder / "ben.json", "--card", desk.folder / f"{name}.json")
+        done = desk.pool.run("ceremony", "new", "dkg", *cards, "--threshold", "2", "--policy",
+                             desk.pool.policy, "--network", "mainnet", "--name", "stakers",
+                             "--out", desk.folder / f"{name}-dkg", expect=ended)  # fmt: skip
+        told = "E_ROSTER: roster: the token of 'Ada' cannot take part in a ceremony"
+        assert done.stderr.startswith(told) == (name == "ordinary"), done.stderr
 
 
 @pytest.mark.case("X610", "a token that lacks ECDH by its own list asks for a ceremony's key")

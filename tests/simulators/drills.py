@@ -69,6 +69,7 @@ class DrillPool:
             profile="softhsm2",
             key_backup="impossible",
             software=False,
+            ceremony=True,
             proven=True,
             created=NOW,
         )

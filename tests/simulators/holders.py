@@ -62,6 +62,7 @@ def make_card(name: str, **changes: object) -> Card:
         "profile": "softhsm2",
         "key_backup": "impossible",
         "software": False,
+        "ceremony": True,
         "proven": True,
         "created": NOW,
     }

@@ -95,6 +95,7 @@ def make_card(fields: Fields) -> dict[str, Any]:
             profile=profile.name,
             key_backup="possible" if weak_backup else profile.key_backup,
             software=profile.software or (spare is not None and spare.body.software),
+            ceremony=profile.ceremony and (spare is None or spare.body.ceremony),
             proven=(identity.provenance.proven and receiving.provenance.proven)
             and (spare is None or spare.body.proven),
             created=job.created,

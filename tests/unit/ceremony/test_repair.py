@@ -199,6 +199,9 @@ def test_a_new_card_shows_new_keys() -> None:
     doubted = make_card("returned 2", proven=False)
     with pytest.raises(CeremonyError, match="UNPROVEN"):
         RepairSetting.of(replace(HONEST.setting.roster, card=doubted), group)
+    unfit = make_card("returned 2", ceremony=False)
+    with pytest.raises(CeremonyError, match=r"'returned 2' cannot take part.*lacks what"):
+        RepairSetting.of(replace(HONEST.setting.roster, card=unfit), group)
     renewed = pool_of(3, 5).people[2].renewed()  # the same token, with a fresh receiving key
     RepairSetting.of(replace(HONEST.setting.roster, card=renewed.card), group)
 

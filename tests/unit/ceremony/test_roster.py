@@ -223,6 +223,17 @@ def test_no_ceremony_with_keys_of_unknown_origin(rehearsal: bool) -> None:
     refused("E_ROSTER", "'doubted'.*UNPROVEN", Roster.parse, canonical(value))
 
 
+@pytest.mark.case("X1020", "card of a token whose profile says `ceremony: false`, in a roster")
+@pytest.mark.parametrize("rehearsal", [False, True])
+def test_no_ceremony_with_a_token_that_lacks_what_one_needs(rehearsal: bool) -> None:
+    unfit = make_card("unfit", ceremony=False)
+    cards = members(unfit, *ROSTER.members[1:])
+    refused("E_ROSTER", "'unfit' cannot.*lacks what", parse, members=cards, rehearsal=rehearsal)
+    value = split().setting.roster.to_json()
+    value["terms"]["dealer"] = unfit.to_json()
+    refused("E_ROSTER", "'unfit' cannot.*lacks what", Roster.parse, canonical(value))
+
+
 # Joining
 
 

@@ -168,6 +168,7 @@ def test_no_claim_is_made_in_part(claim: str) -> None:
 WRONG_WORDS: dict[str, list[Any]] = {
     "key_backup": [True, None, "", "no", "POSSIBLE", ["possible"]],
     "software": [0, 1, None, "false", []],
+    "ceremony": [0, 1, None, "true", {}],
 }
 
 
@@ -231,7 +232,7 @@ def test_the_largest_card_fits(kind: str) -> None:
     assert Card.parse_file(raw, "card") == card
 
 
-@pytest.mark.parametrize("claim", ["epoch_nonce", "key_backup", "software", "proven"])
+@pytest.mark.parametrize("claim", ["epoch_nonce", "key_backup", "software", "ceremony", "proven"])
 def test_no_claim_is_made_by_leaving_it_out(claim: str) -> None:
     said = {f.name: getattr(FULL.body, f.name) for f in fields(FULL.body) if f.name != claim}
     with pytest.raises(TypeError, match=claim):
