@@ -16,7 +16,7 @@ from typing import Any
 from signer.ceremony.agreement import KIND as AGREEMENT
 from signer.ceremony.deal import Deal
 from signer.ceremony.repair_roster import RepairRoster
-from signer.ceremony.roster import ReshareTerms, Roster
+from signer.ceremony.roster import ReshareTerms, Roster, SplitTerms
 from signer.ceremony.statement import parse_statement
 from signer.ceremony.steps import Me, Memory
 from signer.errors import CeremonyError, InputError, OutputError
@@ -193,11 +193,23 @@ class CeremonyState:
         return self.roster.members[me.member - 1].body.kex.hex()
 
     def _follows(self) -> str | None:
-        """Return which group file's shares this ceremony deals anew or repairs, if it does."""
+        """Return what no second ceremony may be about, if there is such a thing.
+
+        Of a reshare and a repair it is the group file whose shares they deal anew or repair, of a
+        split the key: each of them would make a second group of the same key.
+        """
         if isinstance(self.roster, RepairRoster):
             return self.roster.previous.hex()
         terms = self.roster.terms
+        if isinstance(terms, SplitTerms):
+            return bytes(terms.group_public_key).hex()
         return terms.previous.hex() if isinstance(terms, ReshareTerms) else None
+
+    @property
+    def _about(self) -> str:
+        """What `_follows` names, in a word."""
+        is_split = isinstance(self.roster, Roster) and isinstance(self.roster.terms, SplitTerms)
+        return "key" if is_split else "shares"
 
     def _require_fresh(self, me: Me, now: int) -> None:
         kex, follows = self._kex(me), self._follows()
@@ -212,7 +224,7 @@ class CeremonyState:
             if before.get("nonce") == self.roster.nonce.hex():
                 raise CeremonyError("the roster's nonce is that of an earlier one", code="E_ROSTER")
             if follows is not None and before.get("follows") == follows:
-                _require_given_up(other.parent, before.get("expires"), now)
+                _require_given_up(other.parent, before.get("expires"), now, self._about)
             if kex is not None and before.get("kex") == kex:
                 raise CeremonyError(
                     "your card shows a receiving key that an earlier ceremony used",
@@ -221,15 +233,15 @@ class CeremonyState:
                 )
 
 
-def _require_given_up(folder: Path, expires: object, now: int) -> None:
-    """Refuse a second ceremony about the same shares while the first can still make a group.
+def _require_given_up(folder: Path, expires: object, now: int, what: str) -> None:
+    """Refuse a second ceremony about the same shares or key while the first can still make a group.
 
     It can while its time is not over; and for ever once this holder has agreed to its deals, for
     the others may have agreed as well.
     """
     if any((folder / name).exists() for name in (AGREEMENTS, CERTIFICATE)):
         raise CeremonyError(
-            "you have agreed to the deals of another ceremony about the same shares: it may have "
+            f"you have agreed to the deals of another ceremony about the same {what}: it may have "
             "made a group, and two would be two",
             hint="go on with that one; only if everybody knows that it made none, move "
             f"{str(folder)!r} away",
@@ -237,8 +249,8 @@ def _require_given_up(folder: Path, expires: object, now: int) -> None:
         )
     if isinstance(expires, int) and now < expires:
         raise CeremonyError(
-            "you have joined another ceremony about the same shares, and its time is not over: two "
-            "would make two groups",
+            f"you have joined another ceremony about the same {what}, and its time is not over: "
+            "two would make two groups",
             hint=f"end that one; if it was given up, move {str(folder)!r} away",
             code="E_ROSTER",
         )

@@ -219,7 +219,7 @@ def test_every_lie_is_tried_and_the_truth_is_joined(
 
 USED = {
     "dkg": "a receiving key that an earlier ceremony used",
-    "split": "a receiving key that an earlier ceremony used",
+    "split": "another ceremony about the same key",
     "reshare": "another ceremony about the same shares",
     "repair": "another ceremony about the same shares",
 }

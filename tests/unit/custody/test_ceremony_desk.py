@@ -12,6 +12,8 @@ from signer.custody.ceremony_state import CeremonyState
 from signer.custody.worker import dealing
 from signer.errors import OutputError
 from signer.secret import SecretBytes
+from signer.threshold.params import ShareIndex
+from tests.simulators.ceremony import Gathering
 from tests.simulators.holders import NOW
 from tests.unit.ceremony.honest import dkg, refused
 
@@ -63,6 +65,41 @@ def test_who_has_agreed_joins_no_rival(tmp_path: Path, name: str) -> None:
     desk.keep(name, b"{}")
     again = CeremonyState.of(tmp_path, second.setting.roster)
     refused("E_ROSTER", "have agreed", again.join, me, first.setting.roster.expires + 1)
+
+
+def two_splits() -> tuple[Gathering, Gathering, Gathering]:
+    """Return a split, one more of the same key, and one of another; all other keys are fresh."""
+    key, other = bytes(31) + b"\5", bytes(31) + b"\6"
+    return (
+        Gathering.split(key, 2, 3),
+        Gathering.split(key, 2, 3, nonce=b"\7" * 32),
+        Gathering.split(other, 2, 3, nonce=b"\x08" * 32),
+    )
+
+
+@pytest.mark.case("P14", "a second split of the same key while the first may still succeed")
+@pytest.mark.parametrize("me", [Me(ShareIndex(1), None, None), Me(None, 0, None)])
+def test_one_split_of_a_key_at_a_time(tmp_path: Path, me: Me) -> None:
+    first, second, other = two_splits()
+    CeremonyState.of(tmp_path, first.setting.roster).join(me, NOW)
+    again = CeremonyState.of(tmp_path, second.setting.roster)
+    refused("E_ROSTER", "the same key, and its time is not over", again.join, me, NOW)
+    CeremonyState.of(tmp_path, other.setting.roster).join(me, NOW)
+    again.join(me, first.setting.roster.expires)
+
+
+@pytest.mark.case("P14", "a second split of the same key after the first may have succeeded")
+@pytest.mark.parametrize("name", [kept.AGREEMENTS, kept.CERTIFICATE])
+@pytest.mark.parametrize("me", [Me(ShareIndex(1), None, None), Me(None, 0, None)])
+def test_a_key_is_split_once(tmp_path: Path, name: str, me: Me) -> None:
+    first, second, other = two_splits()
+    desk = CeremonyState.of(tmp_path, first.setting.roster)
+    desk.join(me, NOW)
+    desk.keep(name, b"{}")
+    late = first.setting.roster.expires + 1
+    again = CeremonyState.of(tmp_path, second.setting.roster)
+    refused("E_ROSTER", "agreed.* about the same key", again.join, me, late)
+    CeremonyState.of(tmp_path, other.setting.roster).join(me, late)
 
 
 @pytest.mark.case("X831", "next in a ceremony that was not joined: the hint is a whole command")
