@@ -4,17 +4,26 @@ import contextlib
 import re
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from signer.ceremony.agreement import DEALER, MEMBER, agreeing
 from signer.ceremony.board import Board, Problem
-from signer.ceremony.certificate import group_of
+from signer.ceremony.certificate import MAX_BYTES as MAX_CERTIFICATE_BYTES
+from signer.ceremony.certificate import Certificate, group_of
 from signer.ceremony.destruction import deletion_words
 from signer.ceremony.entries import Entry, activation_entries, entries_of, in_order
 from signer.ceremony.minutes import minutes_text
 from signer.ceremony.steps import abort_words, name_of
 from signer.cli.ceremony_words import board_json, problem_lines
 from signer.cli.printer import Printer
-from signer.custody.ceremony_folder import CERTIFICATE, GROUP, PENDING, POLICY, CeremonyFolder
+from signer.custody.ceremony_folder import (
+    CERTIFICATE,
+    GROUP,
+    PENDING,
+    POLICY,
+    CeremonyFolder,
+    files_of,
+)
 from signer.custody.ceremony_receipts import destroyed_of
 from signer.custody.ceremony_results import (
     active_group,
@@ -50,11 +59,11 @@ def verify(printer: Printer, *, folder: Path) -> None:
     active = active_group(there, board)
     note_strange(there, board, int(time.time()))
     gone = destroyed_of(there, board)
-    missing = _missing(there, board, active)
+    lacks = _missing(there, board, active)
     if certified is None:
-        missing.append(f"{CERTIFICATE}: none that holds is in the folder")
-    damaged = _damaged(there, board)
-    missing += [f"{one.file}: {one.words}" for one in damaged]
+        lacks.append(_no_certificate(there, setting))
+    lacks += [_Lack(f"{one.file}: {one.words}", one.code) for one in _damaged(there, board)]
+    missing = [lack.words for lack in lacks]
     entries = _entries(there, board, active)
     text = minutes_text(board, active, entries)
     if setting.previous is not None:
@@ -68,7 +77,7 @@ def verify(printer: Printer, *, folder: Path) -> None:
     if board.aborted:
         raise CeremonyError(abort_words(board), code="E_ABORTED")
     if missing:
-        code = damaged[0].code if damaged else "E_CEREMONY"
+        code = next((lack.code for lack in lacks if lack.code is not None), "E_CEREMONY")
         raise CeremonyError(f"not there, or not as it was: {'; '.join(missing)}", code=code)
 
 
@@ -95,21 +104,49 @@ def _entries(there: CeremonyFolder, board: Board, active: GroupFile | None) -> l
     return in_order([*entries, *activation_entries(board, active or pending, file, drills)])
 
 
-def _missing(there: CeremonyFolder, board: Board, active: GroupFile | None) -> list[str]:
+class _Lack(NamedTuple):
+    """What keeps a ceremony from being verified."""
+
+    words: str
+    code: str | None = None  # of the file that is damaged; None: something is only not there
+
+
+def _missing(there: CeremonyFolder, board: Board, active: GroupFile | None) -> list[_Lack]:
     """Return what a ceremony that has succeeded has, and this one has not."""
     found = []
     if not board.certified:
-        found.append("deals and agreements of all")
+        found.append(_Lack("deals and agreements of all"))
     elif board.missing_acknowledgements:
         names = [name_of(board, MEMBER, index) for index in board.missing_acknowledgements]
-        found.append(f"the acknowledgements of {', '.join(names)}")
+        found.append(_Lack(f"the acknowledgements of {', '.join(names)}"))
     if active is None:
-        found.append(f"{GROUP}: the group file with the signature that the members made together")
+        words = f"{GROUP}: the group file with the signature that the members made together"
+        found.append(_Lack(words, _code_of(board, GROUP)))
     if board.outcome is not None and not has_pending(there, board):
-        found.append(f"{PENDING}: what lies there is not of this ceremony")
+        words = f"{PENDING}: what lies there is not of this ceremony"
+        found.append(_Lack(words, _code_of(board, PENDING)))
     if (other := policy_problem(there, board.setting)) is not None:
-        found.append(f"{POLICY}: {other.words}")
+        is_there = (there.path / POLICY).exists()
+        found.append(_Lack(f"{POLICY}: {other.words}", other.code if is_there else None))
     return found
+
+
+def _code_of(board: Board, name: str) -> str | None:
+    """Return by which code the file of this very name is listed, if it is."""
+    return next((one.code for one in board.problems if one.file == name), None)
+
+
+def _no_certificate(there: CeremonyFolder, setting: Setting) -> _Lack:
+    """Return why no certificate in the folder holds, by the one that lies under the name itself."""
+    words = f"{CERTIFICATE}: none that holds is in the folder"
+    for name, raw in there.copies(CERTIFICATE, MAX_CERTIFICATE_BYTES):
+        try:
+            files_of(raw, setting, name)
+            Certificate.parse(raw, name).outcome(setting.previous)
+        except SignerError as error:
+            return _Lack(f"{words}: {error.message.removeprefix(f'{name}: ')}", error.code)
+        break  # of the ones after it nobody was promised anything
+    return _Lack(words)
 
 
 def _damaged(there: CeremonyFolder, board: Board) -> list[Problem]:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from signer.ceremony.agreement import MEMBER, agreeing
-from signer.ceremony.board import Board, Problem, read_board
+from signer.ceremony.beside import problem_beside
+from signer.ceremony.board import Board, read_board
 from signer.ceremony.bundle import MAX_BYTES as MAX_BUNDLE_BYTES
 from signer.ceremony.certificate import MAX_BYTES as MAX_CERTIFICATE_BYTES
 from signer.ceremony.certificate import Certificate
@@ -271,9 +272,8 @@ def certified_board(
     held = {_parsed(data) for data in parts.values()}
     for name, data in sorted(files.items()):
         if name.startswith(("deal-", "agree-", "bindings-")) and _parsed(data) not in held:
-            board.problems.append(
-                Problem(name, "E_TRANSCRIPT", "it is not what the certificate holds")
-            )
+            problem = problem_beside(board, name, data)
+            board.problems += [] if problem is None else [problem]
     return board
 
 

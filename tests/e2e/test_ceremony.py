@@ -83,6 +83,15 @@ def test_verify_looks_at_every_file(pool: Pool, generated: Ceremony) -> None:
         assert done.returncode != 0, path.name
         assert "E_" in done.stderr, path.name
         assert "Traceback" not in done.stderr
+        if path.name.startswith(("certificate", "group.", "policy", "deal", "agree")):
+            # Its own code: neither that of what is missing, nor that of a statement of another view
+            assert done.stderr.partition(":")[0] not in ("E_CEREMONY", "E_TRANSCRIPT"), done.stderr
+    for name in ("certificate.json", "group.json", "policy.json"):
+        good = (generated.folder / name).read_bytes()
+        (generated.folder / name).unlink()
+        done = pool.run("ceremony", "verify", generated.folder, expect=1)
+        (generated.folder / name).write_bytes(good)
+        assert done.stderr.startswith("E_CEREMONY: "), done.stderr
     assert pool.run("ceremony", "verify", generated.folder).returncode == 0
 
 
