@@ -37,7 +37,8 @@ def shown(policy: Policy, group: GroupFile | None) -> tuple[dict[str, Any], str]
         "policy": policy.to_json(),
         "sentences": sentences(policy),
     }
-    lines = [f"policy       {fingerprint(policy.digest)}   (compare by voice)"]
+    shown = fingerprint(policy.digest) if group is None else group.marked(policy.digest)
+    lines = [f"policy       {shown}   (compare by voice)"]
     if group is not None:
         lines.append(f"in force     {_in_force(policy, group)}")
     lines += ["", policy_text(policy)]

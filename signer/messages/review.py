@@ -89,7 +89,7 @@ def request_text(request: SignRequest, known: Knowledge | None = None) -> str:
         *_before(request, known),
         *_denied(request, known.denied),
         "",
-        f"  request     {fingerprint(request.digest)}",
+        f"  request     {_marked(request.digest, known.group)}",
         *_column("words", _wrap(twelve_words(request.digest).split())),
         "",
         _warning(request),
@@ -120,10 +120,13 @@ def _title(request: SignRequest) -> str:
     return f"Change the withdrawal credentials of {count} validator{'s' if count > 1 else ''}"
 
 
+def _marked(digest: bytes, group: "GroupFile | None") -> str:
+    return fingerprint(digest) if group is None else group.marked(digest)
+
+
 def _group(request: SignRequest, group: "GroupFile | None") -> Iterator[str]:
     """Yield the group's fingerprint, marked if it is a rehearsal's, and its origin."""
-    shown = fingerprint(request.group_id) if group is None else group.marked(request.group_id)
-    yield f"  group       {shown}   epoch {request.epoch}"
+    yield f"  group       {_marked(request.group_id, group)}   epoch {request.epoch}"
     if group is not None:
         yield f"  origin      {group.origin_words}"
 

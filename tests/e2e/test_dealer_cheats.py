@@ -29,6 +29,7 @@ from tests.simulators.begun import (
     sign_once,
 )
 from tests.simulators.gathered import all_are_told, cheats, copied, status, told
+from tests.simulators.marks import bare_digests
 
 pytestmark = [pytest.mark.softhsm, pytest.mark.timeout(300)]
 
@@ -98,6 +99,9 @@ def test_what_everybody_sees_in_a_reshare(reshare: Ceremony, name: str, code: st
     (verdict,) = shown["verdicts"]
     assert (verdict["dealer"], verdict["dealer_is_guilty"], verdict["code"]) == (3, True, code)
     assert ("outside the prime-order group" in verdict["reason"]) == (name == "outside")
+    minutes = reshare.pool.run("ceremony", "verify", reshare.folder, expect=1).stdout
+    assert minutes.count("dealer 3 (Eve) dealt\n") == (2 if name == "two-deals" else 1)
+    assert bare_digests(minutes) == []
     nothing_came_of_it(reshare)
 
 

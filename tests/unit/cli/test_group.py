@@ -13,13 +13,17 @@ from signer.agent.doctor import papers_finding
 from signer.cli.agent import _token_words as token_words
 from signer.cli.main import cli
 from signer.cli.printer import Printer
+from signer.cli.splitting import Split, split_text
 from signer.custody.desk import Desk
 from signer.errors import DeniedError, SignerError
 from signer.messages.card import UNPROVEN, fingerprint
 from signer.messages.group_file import GroupFile
+from signer.policy.policy import NEVER, Policy
+from signer.strict import canonical
 from tests.simulators.desk import desk_of
 from tests.simulators.drills import simulated_status
-from tests.simulators.holders import SimulatedPool, make_card
+from tests.simulators.holders import ADDRESS, SimulatedPool, make_card
+from tests.simulators.marks import bare_digests
 
 POOL = SimulatedPool.new()
 MADE = SimulatedPool.new(origin="dkg", rehearsal=True)
@@ -110,6 +114,7 @@ def test_a_request_is_shown_with_its_groups_origin(tmp_path: Path) -> None:
     group = written(tmp_path, MADE.group)
     text = run("request", "show", request, "--group", group)
     assert f"  group       REHEARSAL {fingerprint(MADE.group.group_id)}   epoch 1\n" in text
+    assert f"  request     REHEARSAL {fingerprint(MADE.request(1).digest)}\n" in text
     assert f"  origin      {DKG_WORDS}\n" in text
     value = json.loads(run("request", "show", request, "--group", group, "--json"))
     assert (value["origin"], value["rehearsal"], value["active"]) == ("dkg", True, True)
@@ -155,6 +160,31 @@ def test_an_agents_status_tells_origin_rehearsal_and_activity(
     assert f"group    {shown}   mainnet" in text
     assert f"origin   {SPLIT_WORDS}" in text
     assert "state    NOT ACTIVE" in text
+
+
+@pytest.mark.case(
+    "X1015", "agent status, policy amend, show and explain of a rehearsal: the bare digest"
+)
+def test_a_rehearsal_s_policy_says_so_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert bare_digests(status_words(monkeypatch, origin="dkg", rehearsal=True)) == []
+    assert len(bare_digests(status_words(monkeypatch, origin="dkg", rehearsal=False))) == 2
+    group, policy = written(tmp_path, MADE.group), tmp_path / "policy.json"
+    policy.write_bytes(canonical(Policy(labels={ADDRESS: "other"}, approval=NEVER).to_json()))
+    text = run(
+        "policy", "amend", "--policy", policy, "--group", group, "--out", tmp_path / "a.json"
+    )
+    assert "policy       REHEARSAL " in text
+    assert bare_digests(text) == []
+    assert bare_digests(run("policy", "show", policy, "--group", group)) == []
+    assert len(bare_digests(run("policy", "show", policy))) == 1
+    request = tmp_path / "request.json"
+    request.write_bytes(MADE.request(1).to_bytes())
+    command = ["policy", "explain", request, "--policy", policy, "--group", group]
+    done = CliRunner().invoke(cli, list(map(str, command)), obj=Printer())
+    assert "NO: the group's policy is REHEARSAL " in done.stdout
+    assert bare_digests(done.stdout) == []
+    text = split_text(tmp_path, Split(MADE.group, ("1.json",) * len(MADE.group.cards)))
+    assert "group.json   REHEARSAL " in text
 
 
 @pytest.mark.case("X630", "agent of before, or one that lies, in what it says of its group")
