@@ -13,6 +13,7 @@ from signer.ceremony.certificate import Certificate, group_of
 from signer.ceremony.destruction import deletion_words
 from signer.ceremony.entries import Entry, activation_entries, entries_of, in_order
 from signer.ceremony.minutes import minutes_text
+from signer.ceremony.setting import Setting
 from signer.ceremony.steps import abort_words, name_of
 from signer.cli.ceremony_words import board_json, problem_lines
 from signer.cli.printer import Printer

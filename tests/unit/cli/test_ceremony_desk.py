@@ -102,7 +102,7 @@ def test_which_keys_are_destroyed_only_the_envelope_tells(tmp_path: Path) -> Non
 def test_who_joins_is_told_to_keep_his_state_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     ceremony = dkg().setting.roster.id
     tty = Terminal(fingerprint(ceremony), monkeypatch, attending)
-    attending._compare(None, ceremony, "the roster")
+    attending._compare(Printer(), None, ceremony, "the roster")
     assert tty.said[0] == "the roster"
     assert "one for this ceremony" in tty.said[1]
     assert "never copied back from a\nbackup" in tty.said[1]
