@@ -5,9 +5,10 @@ dealer guilty is as good as absent there, and it is what the minutes are about. 
 verified anew. Once the certificate holds, what it does not hold counts as little as on the board.
 """
 
+import contextlib
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple
@@ -15,10 +16,11 @@ from typing import Any, NamedTuple
 from signer.ceremony.agreement import DEALER, MEMBER, agreeing, open_agreement
 from signer.ceremony.agreement import KIND as AGREEMENT
 from signer.ceremony.board import Board
+from signer.ceremony.bundle import Bundle
 from signer.ceremony.certificate import certificate_digest
 from signer.ceremony.checking import require_deal_of
 from signer.ceremony.complaint import COMPLAINT, OPENING, open_complaint, open_opening
-from signer.ceremony.deal import Deal, DealBody
+from signer.ceremony.deal import Deal, DealBody, SlimDeal
 from signer.ceremony.destruction import KIND as DESTROYED
 from signer.ceremony.destruction import open_destroyed
 from signer.ceremony.statement import MAX_MOMENT, parse_statement
@@ -37,6 +39,7 @@ _NAME = re.compile(
     r"(?P<kind>deal|bindings|agree|ack|complaint|opening|destroyed)-(?P<dealer>dealer-)?"
     r"(?P<first>\d{1,3})(?:-(?:against|for)-(?P<second>\d{1,3}))?(?:-[a-z0-9]{1,8})?\.json"
 )
+_BUNDLE = re.compile(r"bundle-\d{1,3}(?:-[a-z0-9]{1,8})?\.json")
 
 
 class Entry(NamedTuple):
@@ -77,7 +80,8 @@ def entries_of(
         "complaint": _complaint, "opening": _opening, "destroyed": _destroyed,
     }  # fmt: skip
     bound = {kind: partial(reader, board) for kind, reader in readers.items()}
-    return in_order(read_entries(files, parts, _NAME, bound))
+    found = list(read_entries(files, parts, _NAME, bound))
+    return in_order([*found, *_only_in_bundles(board, files, {one.digest for one in found})])
 
 
 def activation_entries(
@@ -169,16 +173,37 @@ def _deal(board: Board, match: re.Match[str], raw: bytes) -> Entry:
     setting, dealer, name = board.setting, int(match["first"]), match[0]
     require(dealer in setting.roster.dealers)
     deal = Deal.parse(raw, name)
-    moment = None
+    checked = board.checked.get(dealer)
+    held = checked is not None and checked.digest == deal.digest
+    require(held or not board.certified)
+    return _dealt(board, dealer, deal, name)
+
+
+def _dealt(board: Board, dealer: int, deal: Deal | SlimDeal, name: str) -> Entry:
+    setting, moment = board.setting, None
     try:
         require_deal_of(deal.signed, setting, dealer)
         moment = DealBody.parse(deal.signed.payload, name).moment
     except DealError:
         pass  # he signed what is no deal: the proof of his guilt
-    checked = board.checked.get(dealer)
-    held = checked is not None and checked.digest == deal.digest
-    require(held or not board.certified)
     return Entry("deal", setting.name_of(dealer), "dealt", moment, deal.digest, name)
+
+
+def _only_in_bundles(
+    board: Board, files: Mapping[str, bytes], known: Container[bytes]
+) -> Iterator[Entry]:
+    """Yield the deals of guilty dealers that only a member's bundle shows."""
+    seen: set[bytes] = set()
+    for name in sorted(files) if board.faults and not board.certified else ():
+        if _BUNDLE.fullmatch(name) is None:
+            continue
+        with contextlib.suppress(SignerError):
+            for dealer, deal in Bundle.parse(files[name], name).deals.items():
+                if dealer not in board.faults or deal.digest in seen or deal.digest in known:
+                    continue
+                with contextlib.suppress(CeremonyError):  # not his
+                    yield _dealt(board, dealer, deal, name)
+                    seen.add(deal.digest)
 
 
 def _bindings(board: Board, match: re.Match[str], raw: bytes) -> Entry:

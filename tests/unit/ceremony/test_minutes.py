@@ -8,6 +8,7 @@ import pytest
 from signer.bls.scalar import SecretScalar
 from signer.bls.scheme import sign
 from signer.ceremony.agreement import MEMBER
+from signer.ceremony.bundle import Bundle
 from signer.ceremony.certificate import certificate_digest
 from signer.ceremony.deal import PAYLOAD_TYPE as DEAL_TYPE
 from signer.ceremony.deal import Deal
@@ -105,6 +106,22 @@ def test_two_deals_of_one_dealer_are_both_in_the_minutes() -> None:
     found = [one for one in entries(dkg(), files) if one.who == "dealer 1 (holder 1)"]
     assert {one.digest for one in found} == {dkg().deal(1).digest, second.digest}
     assert [one.file for one in found] == ["deal-01.json", "deal-01-more.json"]
+
+
+@pytest.mark.case("X1010", "minutes: the second deal of a dealer, which only a bundle shows")
+def test_a_deal_that_only_a_bundle_shows_is_in_the_minutes() -> None:
+    second = dkg().deal(1, moment=NOW + 1)
+    deals = {1: second, 2: dkg().deal(2), 3: Gathering.dkg(2, 3).deal(3)}
+    bundle = Bundle.of(dkg().setting.roster, ShareIndex(2), deals, {}).to_bytes()
+    deals_only = {name: raw for name, raw in dkg_files().items() if name.startswith("deal")}
+    files = {**deals_only, "bundle-02.json": bundle, "bundle-02-x.json": bundle,
+             "bundle-03.json": b"{}"}  # fmt: skip
+    assert dkg().board(files).faults[1].code == "E_DEAL_EQUIVOCATION"
+    found = entries(dkg(), files)
+    assert len(found) == 4
+    (shown,) = [one for one in found if one.digest == second.digest]
+    assert (shown.who, shown.moment) == ("dealer 1 (holder 1)", NOW + 1)
+    assert shown.file == "bundle-02-x.json"
 
 
 @pytest.mark.case("X1011", "minutes: a complaint and the answer to it")
