@@ -22,6 +22,7 @@ from signer.ceremony.destruction import PAYLOAD_TYPE as DESTROYED_TYPE
 from signer.ceremony.destruction import Destroyed, deletion_words, open_destroyed
 from signer.ceremony.entries import entries_of
 from signer.ceremony.minutes import minutes_text
+from signer.ceremony.statement import MAX_BYTES as MAX_STATEMENT_BYTES
 from signer.ceremony.statement import parse_statement
 from signer.messages.drill import DRILL_DST
 from signer.messages.dsse import SignedFile
@@ -148,7 +149,8 @@ def test_statements_are_strict() -> None:
         refused("E_SCHEMA", "", open_agreement, signed, dkg().setting, MEMBER, 2)
     raw = dkg_files()["agree-02.json"]
     refused("E_SCHEMA", "", parse_statement, raw, "signer-complaint", "file")
-    refused("E_SCHEMA", "at most", parse_statement, raw + b" " * 4096, "signer-agreement", "file")
+    too_long = raw + b" " * MAX_STATEMENT_BYTES
+    refused("E_SCHEMA", "at most", parse_statement, too_long, "signer-agreement", "file")
 
 
 @pytest.mark.case(
