@@ -1,6 +1,7 @@
 """Cheats of a holder with a real token: everybody names him, by one code, and nothing is lost."""
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from signer.cli.main import cli
 from signer.cli.printer import Printer
 from signer.errors import SignerError
 from signer.testing.ceremony import Ceremony
+from signer.testing.hostile.token import HostileToken
 from tests.simulators.gathered import all_are_told, cheats, copied, gathered, status, told
 
 pytestmark = [pytest.mark.softhsm, pytest.mark.timeout(300)]
@@ -59,12 +61,22 @@ def case(cheat: str, code: str, number: str, what: str) -> ParameterSet:
 SEEN = [
     case("short", "E_DEAL_LENGTH", "C1", "a holder deals t - 1 commitments"),
     case("long", "E_DEAL_LENGTH", "C1", "a holder deals t + 1 commitments"),
+    case("none", "E_DEAL_SCHEMA", "C2", "a holder commits to nothing"),
     case("infinity", "E_DEAL_POINT", "C3", "a holder commits to infinity"),
     case("outside", "E_DEAL_POINT", "C4", "a holder commits to a point outside the group"),
+    case("large-x", "E_DEAL_POINT", "C5", "a holder's point has a coordinate that is not reduced"),
+    case("no-flag", "E_DEAL_POINT", "C5", "a holder's point lacks the flag of its compression"),
+    case("wrong-flag", "E_DEAL_POINT", "C5", "a holder's point has infinity's flag and is not it"),
+    case("uncompressed", "E_DEAL_POINT", "C5", "a holder's point is not compressed"),
     case("no-proof", "E_DEAL_PROOF", "C6", "a holder proves nothing"),
     case("wrong-proof", "E_DEAL_PROOF", "C6", "a holder's proof does not verify"),
+    case("proof-elsewhere", "E_DEAL_PROOF", "C6", "a holder's proof is of another ceremony"),
+    case("proof-of-infinity", "E_DEAL_PROOF", "C6", "the nonce's point of a proof is infinity"),
+    case("proof-not-reduced", "E_DEAL_PROOF", "C6", "a proof's scalar is not below the order"),
+    case("proof-of-zero", "E_DEAL_PROOF", "C6", "a proof's scalar is zero"),
     case("copied", "E_DEAL_PROOF", "C7", "a holder takes over another's commitments"),
     case("fewer", "E_DEAL_LENGTH", "C8", "a holder seals n - 1 shares"),
+    case("more", "E_DEAL_LENGTH", "C8", "a holder seals n + 1 shares"),
     case("malformed", "E_DEAL_SCHEMA", "X712", "a holder signs what is no deal"),
     case("two-deals", "E_DEAL_EQUIVOCATION", "C12", "a holder signs two deals"),
 ]
@@ -96,8 +108,18 @@ HIDDEN = [
         "C9",
         "a holder seals for another place, and shows his key",
     ),
+    case("zero-share", "E_DEAL_SHARE", "C10", "a holder seals the share 0, and shows his key"),
+    case(
+        "share-not-reduced",
+        "E_DEAL_SHARE",
+        "C10",
+        "a holder seals the right share plus the order, and shows his key",
+    ),
+    case("exchanged", "E_OPENING", "C8", "a holder gives a member his neighbour's ciphertext"),
     case("no-point", "E_OPENING", "C9", "a holder's ephemeral point is none"),
     case("wrong-key", "E_OPENING", "C18", "a holder shows a wrong key"),
+    case("zero-key", "E_OPENING", "C18", "a holder shows the key 0"),
+    case("key-of-another", "E_OPENING", "C18", "a holder shows the key of another's ciphertext"),
 ]
 
 
@@ -151,15 +173,23 @@ def test_a_stray_agreement(ceremony: Ceremony) -> None:
     everybody_names(ceremony, "member 5", "E_TRANSCRIPT")
 
 
-@pytest.mark.case("C23", "a holder acknowledges with another share than his")
-def test_a_wrong_share(ceremony: Ceremony) -> None:
-    cheats(ceremony, "wrong-share")
+@pytest.mark.parametrize(
+    "cheat",
+    [
+        pytest.param("wrong-share",
+                     marks=pytest.mark.case("C23", "a holder proves another share than his")),
+        pytest.param("wrong-tag",
+                     marks=pytest.mark.case("C23", "a holder proves his share under another tag")),
+    ],
+)  # fmt: skip
+def test_a_wrong_share(ceremony: Ceremony, cheat: str) -> None:
+    cheats(ceremony, cheat)
     for holder in HONEST:
         told(ceremony, holder)
-    assert cheats(ceremony, "wrong-share") == ["agree-05.json"]
+    assert cheats(ceremony, cheat) == ["agree-05.json"]
     for holder in HONEST:
         assert told(ceremony, holder)[1]["done"] == "acknowledge"
-    assert cheats(ceremony, "wrong-share") == ["ack-05.json"]
+    assert cheats(ceremony, cheat) == ["ack-05.json"]
     for holder in HONEST:
         ended, value, _ = told(ceremony, holder)
         assert (ended, value["next"]) == (0, "wait")
@@ -202,6 +232,7 @@ def test_a_split_view(ceremony: Ceremony, tmp_path: Path) -> None:
 
 
 @pytest.mark.case("C16", "a holder signs a second deal when everybody has acknowledged")
+@pytest.mark.case("C15", "a certificate with another deal of a holder's, over the true one")
 def test_a_late_deal_undoes_nothing(ceremony: Ceremony) -> None:
     for _ in range(3):
         cheats(ceremony, "late-deal")
@@ -214,3 +245,67 @@ def test_a_late_deal_undoes_nothing(ceremony: Ceremony) -> None:
     assert (shown["certified"], shown["aborted"], shown["verdicts"]) == (True, False, [])
     (problem,) = shown["problems"]
     assert (problem["file"], problem["code"]) == ("deal-05-late.json", "E_TRANSCRIPT")
+
+    assert cheats(ceremony, "certifies") == ["certificate.json"]  # over the true one
+    ended, value, error = told(ceremony, 1)
+    assert (ended, value["next"]) == (0, "activate"), error
+    (name,) = value["new_files"]
+    assert re.fullmatch(r"certificate-[0-9a-f]{8}\.json", name)
+    shown = status(ceremony)
+    assert (shown["certified"], shown["aborted"], shown["verdicts"]) == (True, False, [])
+
+
+@pytest.mark.case("C15", "a certificate with another deal of a holder's, before there is any other")
+def test_a_foreign_certificate(ceremony: Ceremony) -> None:
+    cheats(ceremony, "certifies")
+    for holder in HONEST:
+        told(ceremony, holder)
+    assert cheats(ceremony, "certifies") == ["agree-05.json", "certificate.json"]
+    shown = all_are_told(ceremony, (1, 3), "Eve", "(E_DEAL_EQUIVOCATION)")  # she has signed two
+    assert not shown["certified"]
+    assert [path.name for path in ceremony.folder.glob("certificate*")] == ["certificate.json"]
+    nothing_is_lost(ceremony)
+
+
+@pytest.mark.case("C13", "a deal of mine altered in the folder: `next` puts the true one beside it")
+def test_an_own_deal_that_was_altered(ceremony: Ceremony) -> None:
+    path = ceremony.folder / "deal-01.json"
+    good = path.read_bytes()
+    value = json.loads(good)
+    value["ciphertexts"].reverse()
+    path.write_text(json.dumps(value))
+    (problem,) = status(ceremony)["problems"]
+    assert (problem["file"], problem["code"]) == ("deal-01.json", "E_DEAL_CIPHERTEXTS")
+    ended, value, error = told(ceremony, 1)
+    assert (ended, value["next"], value["waits_for"]) == (0, "wait", ["dealer 5 (Eve)"]), error
+    (name,) = value["new_files"]
+    assert (ceremony.folder / name).read_bytes() == good
+    shown = status(ceremony)
+    assert (shown["aborted"], shown["verdicts"], shown["problems"]) == (False, [], [])
+
+
+@pytest.mark.case("C13", "a deal of mine signed anew by my token: I am told, the others name me")
+def test_an_own_deal_that_was_signed_anew(ceremony: Ceremony) -> None:
+    assert cheats(ceremony, "anew", 1) == ["deal-01.json"]
+    assert told(ceremony, 3)[1]["next"] == "wait"  # who has seen but one deal cannot know
+    ended, value, error = told(ceremony, 1)
+    assert (ended, value["error"]["code"]) == (1, "E_DEAL_CHANGED")
+    assert error.startswith("E_DEAL_CHANGED: another deal than the one you made"), error
+    assert "somebody uses your token" in error
+    everybody_names(ceremony, "dealer 1 (Ada)", "E_DEAL_EQUIVOCATION", holders=(3,))
+
+
+@pytest.mark.case("C25", "a token whose random source is dead: it gives zeros, again and again")
+def test_a_dead_random_source(ceremony: Ceremony, tmp_path: Path) -> None:
+    eve = ceremony.pool.holders[4]
+    before = {path.name for path in ceremony.folder.iterdir()}
+    hostile = HostileToken.in_front_of(eve.token, tmp_path / "hostile")
+    hostile.truncate("C_GenerateRandom", 0)
+    ended, value, error = told(ceremony, 5, "--module", hostile.module)
+    assert (ended, value["error"]["code"]) == (7, "E_TOKEN")
+    assert "gave the same random bytes twice" in error
+    assert {path.name for path in ceremony.folder.iterdir()} == before
+    assert not list(ceremony.state(eve).glob("ceremony-*/dealt.json"))
+    hostile.calm()
+    ended, value, error = told(ceremony, 5, "--module", hostile.module)
+    assert (ended, value["done"]) == (0, "deal"), error

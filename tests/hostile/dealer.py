@@ -23,7 +23,7 @@ from signer.ceremony.acknowledgement import (
 )
 from signer.ceremony.agreement import DEALER, MEMBER, agreeing, agreement_of
 from signer.ceremony.board import Board
-from signer.ceremony.certificate import certificate_digest, group_of
+from signer.ceremony.certificate import assemble, certificate_digest, group_of
 from signer.ceremony.deal import PAYLOAD_TYPE as DEAL_TYPE
 from signer.ceremony.deal import Deal, DealBody, leaves_of
 from signer.ceremony.dealing import ephemeral_seed, make_deal, take_share
@@ -54,14 +54,18 @@ class Cheat:
     secret: bytes | None = None  # dealt in the place of his old share, or of the roster's key
     states: Callable[["Dealer", Bindings], Bindings] | None = None  # of his journal
     swaps: bool = False  # the statement that his deal names, for another
-    shown: bytes | None = None  # in answer to a complaint; None: the true key
+    shown: bytes | None = None  # in answer to a complaint; None: a key that he did use
+    shown_of: int | None = None  # of which member's ciphertext; None: of the one who complains
     answers: bool | None = None  # None: where an honest dealer does
     twice: bool = False  # deals twice, at once
     late: bool = False  # deals once more when all is done
-    fewer: bool = False  # ciphertexts
+    anew: bool = False  # deals over the deal that he made before
+    ciphertexts: Callable[[tuple[Sealed, ...]], tuple[Sealed, ...]] | None = None  # all of them
     complains: bool = False
     strays: tuple[str, ...] = ()  # in which roles he agrees to something else
     wrong_proof: bool = False  # acknowledges with something else than his share
+    proof_tag: bytes = SHARE_PROOF_DST  # under which he proves his share
+    certifies: bool = False  # with another deal of his than all have agreed to
     malformed: bool = False
 
 
@@ -106,6 +110,8 @@ class Dealer:
         mine = self.dealer
         if mine is not None and mine not in board.deals and mine not in board.faults:
             return self.deal()
+        if self.cheat.anew:
+            return self.deal()
         answers = self.setting.opens if self.cheat.answers is None else self.cheat.answers
         for (member, dealer), _ in board.complaints.items():
             if dealer == mine and (mine, member) not in board.openings and answers:
@@ -115,10 +121,13 @@ class Dealer:
         if self.cheat.complains:
             return [self.complain(board)]
         if board.stop is None and (roles := set(self.roles) - set(board.agreements)):
-            return [self.agree(board, *role) for role in sorted(roles, reverse=True)]
+            made = [self.agree(board, *role) for role in sorted(roles, reverse=True)]
+            return [*made, self.certify()] if self.cheat.certifies else made
         done = self.member is None or int(self.member) in board.acknowledgements
         if board.certified and not done:
             return [self.acknowledge(board)]
+        if self.cheat.certifies and board.certified:
+            return [self.certify()]
         return self.deal("-late") if self.cheat.late and board.certified else []
 
     # His files
@@ -141,8 +150,8 @@ class Dealer:
             changed = list(ciphertexts)
             changed[self.victim - 1] = self.cheat.sealed(self, body)
             ciphertexts = tuple(changed)
-        if self.cheat.fewer:
-            ciphertexts = ciphertexts[:-1]
+        if self.cheat.ciphertexts is not None:
+            ciphertexts = self.cheat.ciphertexts(ciphertexts)
         body = replace(body, ciphertexts_root=merkle.root(leaves_of(ciphertexts)))
         if self.cheat.body is not None:
             body = self.cheat.body(self, body)
@@ -190,7 +199,7 @@ class Dealer:
         mine = self.dealer or 0
         with (
             self.seed as seed,
-            ephemeral_seed(seed, self.setting.roster.id, member) as derived,
+            ephemeral_seed(seed, self.setting.roster.id, self.cheat.shown_of or member) as derived,
             ephemeral_scalar(derived) as scalar,
         ):
             shown = self.cheat.shown or bytes(scalar.expose())
@@ -221,6 +230,17 @@ class Dealer:
         middle = "" if role == MEMBER else "dealer-"
         return self.desk.put(f"agree-{middle}{index:02}.json", signed)
 
+    def certify(self) -> str:
+        """Put together what everybody has agreed to, but with another deal of his."""
+        board, mine = self.board(), self.dealer or 0
+        assert board.outcome is not None
+        true = board.deals[mine]
+        body = DealBody.parse(true.signed.payload, "deal")
+        again = replace(body, moment=body.moment + 1).to_payload()
+        deals = {**board.deals, mine: Deal(self.desk.sign(DEAL_TYPE, again), true.ciphertexts)}
+        made = assemble(board.outcome, deals, board.agreements, list(board.bindings.values()))
+        return self.desk.put("certificate.json", made.to_bytes())
+
     def acknowledge(self, board: Board) -> str:
         """Acknowledge, with his share or with something else."""
         assert board.outcome is not None
@@ -235,7 +255,7 @@ class Dealer:
             envelope = seal_share(plain, binding, [key.public_point], os.urandom)
             other = SecretScalar.from_big_endian(bytearray(b"\0" * 31 + b"\7"))
             proved = other if self.cheat.wrong_proof else share.scalar
-            proof = sign(proved, share_proof_message(certificate), SHARE_PROOF_DST)
+            proof = sign(proved, share_proof_message(certificate), self.cheat.proof_tag)
         body = AcknowledgementBody(
             ceremony=self.setting.roster.id, certificate=certificate, index=int(self.member),
             share_proof=bytes(proof), envelope_sha256=envelope_digest(envelope),

@@ -20,6 +20,10 @@ from signer.strict import canonical
 from signer.threshold.share import SecretShare
 
 INFINITY = b"\xc0" + bytes(47)
+# p, the order of the field of G1's coordinates
+FIELD = bytes.fromhex(
+    "1a0111ea397fe69a4b1ba7b6434bacd764774b84f38512bf6730d2a0f6b0f6241eabfffeb153ffffb9feffffffffaaab"
+)
 # bls12-381-tests, deserialization_fails_not_in_G1: on the curve
 OUTSIDE = bytes.fromhex("8123456789abcdef" + "0123456789abcdef" * 5)
 
