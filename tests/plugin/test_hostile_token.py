@@ -120,20 +120,20 @@ def test_a_token_that_fails_at_the_end_changes_nothing(calm: HostileToken, funct
 
 
 MEANINGS = {
-    Ckr.HOST_MEMORY: (TokenError, "out of memory"),
-    Ckr.GENERAL_ERROR: (TokenError, "reported a fault"),
-    Ckr.FUNCTION_FAILED: (TokenError, "reported a fault"),
-    Ckr.DEVICE_MEMORY: (TokenError, "out of memory"),
+    Ckr.HOST_MEMORY: (TokenError, "machine is out of memory"),
+    Ckr.GENERAL_ERROR: (TokenError, "does not say why"),
+    Ckr.FUNCTION_FAILED: (TokenError, "does not say why"),
+    Ckr.DEVICE_MEMORY: (TokenError, "no room left"),
     Ckr.DEVICE_REMOVED: (TokenRemovedError, "went away"),
-    Ckr.FUNCTION_CANCELED: (TokenError, "refused"),
-    Ckr.SESSION_CLOSED: (TokenRemovedError, "went away"),
-    Ckr.SESSION_HANDLE_INVALID: (TokenRemovedError, "went away"),
-    Ckr.OBJECT_HANDLE_INVALID: (TokenRemovedError, "went away"),
+    Ckr.FUNCTION_CANCELED: (TokenError, "cancelled on the device"),
+    Ckr.SESSION_CLOSED: (TokenRemovedError, "forgot the session"),
+    Ckr.SESSION_HANDLE_INVALID: (TokenRemovedError, "forgot the session"),
+    Ckr.OBJECT_HANDLE_INVALID: (TokenRemovedError, "forgot the session"),
     Ckr.OPERATION_ACTIVE: (TokenError, "another state"),
     Ckr.TOKEN_NOT_PRESENT: (TokenRemovedError, "went away"),
     Ckr.USER_NOT_LOGGED_IN: (TokenRemovedError, "no longer knows"),
     Ckr.MECHANISM_INVALID: (TokenError, "does not offer"),
-    Ckr.VENDOR_DEFINED: (TokenError, "reported a fault"),
+    Ckr.VENDOR_DEFINED: (TokenError, "an error of its own (return value 0x80000001)"),
 }
 
 
@@ -146,6 +146,7 @@ def test_a_return_value_says_what_it_means(calm: HostileToken, value: Ckr) -> No
     assert isinstance(error, kind)
     assert error.message.startswith("signing on token 'hostile'")
     assert words in error.message
+    assert error.hint
 
 
 def test_rules_skip_and_end(calm: HostileToken) -> None:
