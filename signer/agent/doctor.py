@@ -1,4 +1,4 @@
-"""Whether one agent's configuration, files, token and surroundings are in order.
+"""Whether one agent's configuration, files, token and surroundings are in order; or one device.
 
 It looks and never logs in, reads no PIN, loads no module here and changes nothing.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 from signer.agent.config import AgentConfig
 from signer.custody.desk import Desk, require_pinned
 from signer.custody.doctor import Finding, host_findings
+from signer.custody.doctor_device import Wanted
 from signer.custody.doctor_files import Inspector, disk_finding
 from signer.custody.doctor_journal import (
     host_anchor_of,
@@ -20,19 +21,34 @@ from signer.custody.doctor_journal import (
     mark_finding,
     pin_guard_finding,
 )
-from signer.custody.doctor_token import token_findings
+from signer.custody.doctor_token import plugged_findings, token_findings
 from signer.custody.jobs.sources import SecretSource
 from signer.errors import SignerError
+from signer.hsm.node import Person
 
 _JOURNAL = "journal.jsonl"
 _PROC = Path("/proc")
 _CAP_IPC_LOCK = 1 << 14  # capabilities(7)
 
 
-def examine(config_path: Path | None) -> list[Finding]:
+def examine_device(profile: str | None, module: Path | None) -> list[Finding]:
+    """Return what was found of this machine, and of a device that may have just been plugged in.
+
+    Args:
+        profile: its device profile; with neither this nor `module`, whatever is on USB.
+        module: its PKCS#11 module, if it is not where the profile says.
+
+    Raises:
+        ProfileError: no such profile.
+    """
+    wanted = Wanted(person=Person.of(os.geteuid()))
+    place = None if module is None else str(module.absolute())
+    device = plugged_findings(profile, place, wanted)
+    return [*host_findings(time.time()), *device]
+
+
+def examine(config_path: Path) -> list[Finding]:
     """Return what was found: of this machine, and of the agent that `config_path` describes."""
-    if config_path is None:
-        return host_findings(time.time())
     try:
         config = AgentConfig.load(config_path)
     except SignerError as error:
@@ -60,7 +76,7 @@ def examine(config_path: Path | None) -> list[Finding]:
         disk_finding(config.state, _text(_PROC / "self/mountinfo")),
         socket_finding(config.socket),
         unit_finding(running),
-        *token_findings(config.token),
+        *token_findings(config.token, Wanted(person=Person.of(user), agent=True)),
     ]
 
 

@@ -5,10 +5,7 @@ import sys
 from dataclasses import asdict
 
 from signer.cli.printer import Printer
-from signer.hsm.udev import RULES_NAME, RulesFile, load_rules
-
-PLACE = f"/etc/udev/rules.d/{RULES_NAME}"
-RELOAD = "sudo udevadm control --reload && sudo udevadm trigger --subsystem-match=usb"
+from signer.hsm.udev import PLACE, RELOAD, RulesFile, load_rules
 
 
 def print_rules(printer: Printer, device: str | None, group: str | None) -> None:
@@ -24,7 +21,7 @@ def print_rules(printer: Printer, device: str | None, group: str | None) -> None
         rules = rules.for_group(group)
     devices = [asdict(rule) for rule in rules.rules]
     for entry in devices:
-        del entry["text"]
+        del entry["text"], entry["line"]
     printer.result(
         {"version": 1, "path": PLACE, "rules": rules.text, "devices": devices},
         rules.text.removesuffix("\n"),

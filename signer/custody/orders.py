@@ -65,9 +65,13 @@ class SplitResult:
     envelopes: tuple[bytes, ...]
 
 
-def list_tokens(token: TokenChoice) -> list[TokenRow]:
-    """List the tokens that the profile's module shows."""
-    result = _order(ListTokens(token=token), token)
+def list_tokens(token: TokenChoice, *, seconds: float = _PERSON_SECONDS) -> list[TokenRow]:
+    """List the tokens that the profile's module shows; after `seconds` it is given up."""
+    result = run_worker(
+        ListTokens(token=token),
+        environment=module_environment(token.profile.environment),
+        seconds=seconds,
+    )
     rows = []
     for entry in result.array("tokens", low=0, high=1000):
         fields = Fields(entry, "token")

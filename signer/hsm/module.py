@@ -44,6 +44,7 @@ from signer.hsm.cryptoki import (
 from signer.hsm.library import refuse, require_loadable
 from signer.hsm.module_file import require_unchangeable
 from signer.hsm.profile import DeviceProfile
+from signer.hsm.translate import name_of
 from signer.secret import SecretBytes
 
 # NSS's module is told its folder by a text in the reserved field. From 3.110 on it reads this
@@ -284,7 +285,7 @@ def load_module(path: Path) -> Module:
     except (exceptions.PKCS11Error, UnicodeError) as error:
         refuse(
             path,
-            f"cannot be initialised ({type(error).__name__})",
+            f"cannot be initialised ({name_of(error)})",
             hint="see that the variables its profile names under `environment` are set",
         )
 

@@ -30,6 +30,13 @@ def translated(action: str, token: str) -> Iterator[None]:
         raise _ours(UNREADABLE, type(error).__name__, action, token) from None
 
 
+def name_of(error: Exception) -> str:
+    """Return what a foreign exception may be called in a message: no text of its own."""
+    if isinstance(error, foreign.PKCS11Error):
+        return _meant(error)[1]
+    return type(error).__name__
+
+
 def _meant(error: foreign.PKCS11Error) -> tuple[Meaning, str]:
     """Return what `error` means, and its name: its class's, or a return value."""
     kind = next((known for known in type(error).__mro__ if known in MEANING), foreign.PKCS11Error)

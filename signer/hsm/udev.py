@@ -6,7 +6,7 @@ file has, not udev's language; a line of another form is refused with its number
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn, Self
 
@@ -14,6 +14,8 @@ from signer.errors import ConfigError, UsageError
 from signer.hsm.profile import NAME_PATTERN
 
 RULES_NAME = "70-signer-hsm.rules"
+PLACE = f"/etc/udev/rules.d/{RULES_NAME}"  # where an administrator installs it
+RELOAD = "sudo udevadm control --reload && sudo udevadm trigger --subsystem-match=usb"
 MAX_BYTES = 16 * 1024
 GROUP_PATTERN = r"[a-z_][a-z0-9_-]{0,30}"  # what adduser and sysusers.d take, and nothing of udev's
 
@@ -47,6 +49,7 @@ class DeviceRule:
     group: str
     mode: str  # octal, four digits
     tags: tuple[str, ...]
+    line: int = field(compare=False)  # of the file it was read from, from 1
     text: str  # the comment above the rule, and the rule
 
 
@@ -183,6 +186,7 @@ def _rule(block: list[str], line: str, what: str, number: int) -> DeviceRule:
         group=terms["GROUP="],
         mode=terms["MODE="],
         tags=tuple(tags),
+        line=number,
         text="\n".join((*block, line)),
     )
 

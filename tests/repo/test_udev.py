@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from signer.hsm.udev import RULES_NAME, load_rules
+from signer.hsm.usb import KINDS
 from tests.simulators.confined import settings
 from tests.simulators.udev import PORT, SYSUSERS, UsbDevice, judge
 
@@ -117,3 +118,22 @@ def test_the_page_tells_of_every_rule() -> None:
     page = (ROOT / "udev" / "README.md").read_text()
     for rule in load_rules().rules:
         assert f"| {rule.title} (`{rule.name}`) | `{rule.vendor}:{rule.product}` | **yes**" in page
+
+
+def test_the_program_knows_exactly_the_devices_of_the_page() -> None:
+    """Of the row of each device: its ids, and whether pcscd opens it."""
+    page = (ROOT / "udev" / "README.md").read_text()
+    listed: dict[str, bool] = {}
+    for line in re.findall(
+        r"^\| [^|]*\| ([^|]*`[0-9a-f]{4}:[^|]*) \| ([^|]*) \|", page, re.MULTILINE
+    ):
+        vendor = ""
+        for ids in re.findall(r"`([0-9a-f:]+)`", line[0]):
+            vendor, product = ids.split(":") if ":" in ids else (vendor, ids)
+            pcsc = "yes" not in line[1]
+            listed.setdefault(f"{vendor}:{product}", pcsc)  # the connector's row says no
+    assert len(listed) > 20
+    rules = {f"{rule.vendor}:{rule.product}" for rule in load_rules().rules}
+    assert {ids for ids, pcsc in listed.items() if not pcsc} == rules
+    known = {ids for kind in KINDS for ids in kind.ids}
+    assert {ids for ids, pcsc in listed.items() if pcsc} == known

@@ -40,13 +40,14 @@ class UsbDevice:
             *("E: SUBSYSTEM=usb", "E: DEVTYPE=usb_device", "E: DEVNAME=/dev/bus/usb/001/007"),
             *(f"E: {product}", "E: BUSNUM=001", "E: DEVNUM=007", "E: MAJOR=189", "E: MINOR=6"),
             f"E: ID_USB_INTERFACES={self.interfaces}",
-            *(f"A: idVendor={self.vendor}", f"A: idProduct={self.product}", ""),
+            *(f"A: idVendor={self.vendor}", f"A: idProduct={self.product}"),
+            *("A: busnum=1", "A: devnum=7", ""),
         ]
         if self.kind == "usb_interface":
             lines += [
                 f"P: {self.path}",
                 *("E: SUBSYSTEM=usb", f"E: DEVTYPE={self.kind}", f"E: {product}"),
-                *("E: INTERFACE=255/0/0", "A: bInterfaceClass=ff", ""),
+                *("E: INTERFACE=255/0/0", f"A: bInterfaceClass={self.interfaces[1:3]}", ""),
             ]
         return "\n".join(lines) + "\n"
 

@@ -11,15 +11,20 @@ import pytest
 from signer.agent.doctor import (
     Confinement,
     examine,
+    examine_device,
     journal_holder,
     pin_finding,
     socket_finding,
     unit_finding,
 )
+from signer.custody import doctor_token
 from signer.custody.doctor import Finding
+from signer.custody.doctor_device import Wanted
 from signer.custody.doctor_files import Inspector
 from signer.custody.jobs.sources import SecretSource
 from signer.custody.journal import Journal
+from signer.errors import ProfileError
+from signer.hsm.profile import load_profile
 from signer.messages.items import Change
 from tests.simulators.holders import ADDRESS, SimulatedPool
 
@@ -31,6 +36,8 @@ CONFINED = Confinement(
         "Max locked memory         unlimited            unlimited            bytes\n"
     ),
 )
+
+DEVICE = {"D_DEVICE", "D_DEVICE_NODE", "D_PCSC"}
 
 
 def states(findings: list[Finding]) -> dict[str, str]:
@@ -50,10 +57,36 @@ def config(tmp_path: Path, **changes: str) -> Path:
     return path
 
 
-def test_without_a_configuration_only_the_machine_is_looked_at() -> None:
-    assert set(states(examine(None))) == {
-        "D_WORKER", "D_CORE", "D_MEMLOCK", "D_SWAP", "D_PTRACE", "D_CLOCK",
-    }  # fmt: skip
+MACHINE = {"D_WORKER", "D_CORE", "D_MEMLOCK", "D_SWAP", "D_PTRACE", "D_CLOCK"}
+
+
+def test_without_a_configuration_the_machine_and_what_is_plugged_in_are_looked_at() -> None:
+    assert {"D_DEVICE"} <= set(states(examine_device(None, None))) - MACHINE
+    assert set(states(examine_device(None, None))) - MACHINE <= DEVICE
+    assert set(states(examine_device("luna", None))) - MACHINE == {"D_MODULE", "D_TOKEN"}
+    with pytest.raises(ProfileError):
+        examine_device("no-such-profile", None)
+
+
+def test_an_agents_device_is_looked_for_as_its_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Wanted] = []
+
+    def look(wanted: Wanted) -> list[Finding]:
+        asked.append(wanted)
+        return [Finding("D_PCSC", "ok", "x")]
+
+    monkeypatch.setattr(doctor_token, "look_for_device", look)
+    token = "{profile: yubikey-piv, serial: 'aa', module: /nowhere/libykcs11.so}"
+    found = states(examine(config(tmp_path, token=token)))
+    assert (found["D_PCSC"], found["D_MODULE"]) == ("ok", "bad")
+    (wanted,) = asked
+    assert wanted.agent
+    assert not wanted.reached
+    assert wanted.person.uid == os.geteuid()
+    assert wanted.profile == load_profile("yubikey-piv")
+    assert wanted.module == Path("/nowhere/libykcs11.so")
 
 
 def test_a_configuration_whose_files_are_all_missing_gives_findings(tmp_path: Path) -> None:

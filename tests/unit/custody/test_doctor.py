@@ -18,12 +18,26 @@ from signer.custody.doctor import (
     swap_finding,
     worker_finding,
 )
+from signer.custody.doctor_device import Wanted
 from signer.custody.doctor_files import Inspector, disk_finding, kind_of_disk
-from signer.custody.doctor_token import matching_findings, module_finding, token_findings
+from signer.custody.doctor_module import (
+    missing_module,
+    module_finding,
+    places_on,
+    this_system,
+)
+from signer.custody.doctor_token import (
+    every_finding,
+    matching_findings,
+    no_token,
+    plugged_findings,
+    token_findings,
+)
 from signer.custody.jobs.sources import TokenChoice
 from signer.custody.orders import TokenRow
 from signer.errors import WorkerError
-from signer.hsm.profile import load_profile
+from signer.hsm.node import Person
+from signer.hsm.profile import load_profile, profile_names
 from signer.hsm.profile_facts import ModulePlace
 
 NOW = 1_800_000_000.0
@@ -346,25 +360,186 @@ def test_tokens_are_named_by_what_goes_into_the_configuration() -> None:
     assert found[1].fix == f"set token.uri instead: {ours}"
 
 
+# Modules, and tokens that no configuration names
+
+WANTED = Wanted(person=Person.of(os.geteuid()))
+DEBIAN = 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nID=debian\n'
+MINT = 'ID=linuxmint\nID_LIKE="ubuntu debian"\n'
+
+
 @pytest.mark.case("T8", "doctor: module missing, not ELF, writable by others")
 def test_a_module_that_others_can_change_is_not_loaded(tmp_path: Path) -> None:
     path = tmp_path / "module.so"
     assert short(module_finding(path)) == ("D_MODULE", "bad")
+    findings = token_findings(choice(module=str(path)), WANTED)
+    assert [short(f) for f in findings] == [("D_MODULE", "bad"), ("D_TOKEN", "skipped")]
     path.write_bytes(b"no ELF")
+    for mode in (0o755, 0o777):
+        path.chmod(mode)
+        assert short(module_finding(path)) == ("D_MODULE", "bad")  # before a worker is asked
+        findings = token_findings(choice(module=str(path)), WANTED)
+        assert [short(f) for f in findings] == [("D_MODULE", "bad"), ("D_TOKEN", "skipped")]
+
+
+@pytest.mark.case("X977", "doctor: module for another processor, library that is no PKCS#11 module")
+def test_a_module_that_cannot_be_loaded_says_why(tmp_path: Path) -> None:
+    import _ctypes
+
+    library = Path(_ctypes.__file__).read_bytes()
+    path = tmp_path / "module.so"
+    path.write_bytes(library)
     path.chmod(0o755)
-    findings = token_findings(choice(module=str(path)))
-    assert [short(found) for found in findings] == [("D_MODULE", "ok"), ("D_TOKEN", "bad")]
-    path.chmod(0o777)
-    findings = token_findings(choice(module=str(path)))
-    assert [short(found) for found in findings] == [("D_MODULE", "bad"), ("D_TOKEN", "skipped")]
+    findings = token_findings(choice(module=str(path)), WANTED)
+    assert [short(f) for f in findings] == [("D_MODULE", "bad"), ("D_TOKEN", "skipped")]
+    assert "no PKCS#11 module" in findings[0].what
+    other = 0xB7 if library[18] != 0xB7 else 0x3E
+    path.write_bytes(library[:18] + bytes([other]) + library[19:])
+    (found, _) = token_findings(choice(module=str(path)), WANTED)
+    named = {0xB7: "aarch64", 0x3E: "x86-64"}
+    assert f"another processor architecture ({named[other]}, 64 bits)" in found.what
+    assert found.fix.startswith("install the package of its ")
+    assert named[other] not in found.fix
+
+
+@pytest.mark.case("X977", "doctor: module missing; where the distribution at hand has it")
+@pytest.mark.parametrize(
+    ("system", "paths"),
+    [
+        (DEBIAN, 3), (MINT, 3), ("ID=arch\n", 1), ("ID=fedora\n", 2), ("ID=plan9\n", 6), ("", 6),
+        ("=\n\nID", 6),
+    ],
+)  # fmt: skip
+def test_a_missing_module_is_in_a_package(system: str, paths: int) -> None:
+    profile = load_profile("softhsm2")
+    assert len(places_on(profile, system)) == paths
+    found = missing_module(profile, None, system)
+    assert short(found) == ("D_MODULE", "bad")
+    assert "SoftHSM 2 (software, for tests only) is not installed" in found.what
+    first = places_on(profile, system)[0]
+    assert f"install it ({first.by}: {first.path}" in found.fix
+    assert "--module" in found.fix
+
+
+def test_every_profile_says_how_its_module_is_got() -> None:
+    for name in profile_names():
+        found = missing_module(load_profile(name), None, DEBIAN)
+        assert short(found) == ("D_MODULE", "bad")
+        assert "package" in found.fix or not load_profile(name).software
+    named = missing_module(load_profile("softhsm2"), Path("/opt/x.so"), DEBIAN)
+    assert "'/opt/x.so'" in named.what
+    assert "package softhsm2" in named.fix
+
+
+def test_this_system_says_what_it_is() -> None:
+    assert "ID=" in this_system()
 
 
 def test_a_profile_without_a_module_here_is_bad() -> None:
     profile = dataclasses.replace(
         load_profile("softhsm2"), modules=(ModulePlace(Path("/nowhere.so"), "us"),)
     )
-    (found,) = token_findings(choice(profile=profile))
-    assert short(found) == ("D_MODULE", "bad")
+    (found, token) = token_findings(choice(profile=profile), WANTED)
+    assert (short(found), short(token)) == (("D_MODULE", "bad"), ("D_TOKEN", "skipped"))
+    assert "us: /nowhere.so" in found.fix
+
+
+def all_of(*rows: TokenRow, profile: str = "softhsm2") -> list[tuple[str, str]]:
+    return [short(found) for found in every_finding(choice(profile=load_profile(profile)), rows)]
+
+
+@pytest.mark.case("X978", "doctor without a configuration: tokens not ready, or another profile's")
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([], ["D_TOKEN bad"]),
+        ([row()], ["D_PROFILE ok", "D_TOKEN ok", "D_PIN_STATE ok"]),
+        ([row(initialized=False)], ["D_PROFILE ok", "D_TOKEN bad"]),
+        (
+            [row(), row(initialized=False)],
+            ["D_PROFILE ok", "D_PROFILE ok", "D_TOKEN ok", "D_PIN_STATE ok"],
+        ),
+        ([row(pin_state="locked")], ["D_PROFILE ok", "D_TOKEN ok", "D_PIN_STATE bad"]),
+        ([row(pin_state="final try")], ["D_PROFILE ok", "D_TOKEN ok", "D_PIN_STATE bad"]),
+        ([row(pin_state="not set")], ["D_PROFILE ok", "D_TOKEN ok", "D_PIN_STATE bad"]),
+        ([row(pin_state="low")], ["D_PROFILE ok", "D_TOKEN ok", "D_PIN_STATE warn"]),
+        ([row(profile=None, described_by="yubihsm2")], ["D_PROFILE bad"]),
+        ([row(profile=None, described_by=None)], ["D_PROFILE warn"]),
+        (
+            [row(profile=None, described_by="yubihsm2"), row()],
+            ["D_PROFILE ok", "D_TOKEN ok", "D_PIN_STATE ok"],
+        ),
+        ([row(profile="generic", described_by="generic", initialized=False)],
+         ["D_PROFILE warn", "D_TOKEN bad"]),
+    ],
+)  # fmt: skip
+def test_without_a_configuration_every_token_is_judged(
+    rows: list[TokenRow], expected: list[str]
+) -> None:
+    assert [f"{code} {state}" for code, state in all_of(*rows)] == expected
+
+
+def test_what_to_do_with_a_token_that_is_not_ready() -> None:
+    blank = every_finding(choice(), [row(initialized=False)])
+    assert blank[1].fix == f"once: {load_profile('softhsm2').initialise}"
+    (other,) = every_finding(choice(), [row(profile=None, described_by="yubihsm2")])
+    assert other.fix == "--profile yubihsm2"
+    steps = no_token(choice(profile=load_profile("opensc")), {})
+    assert "polkit" in steps
+    assert "set OPENSC_CONF" in steps
+    assert no_token(choice(profile=load_profile("yubihsm2")), {"YUBIHSM_PKCS11_CONF": "x"}) == (
+        "plug it in, or the card into its reader"
+    )
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[TokenRow]]:
+    """What modules show, by the profile that is asked with; SoftHSM's file stands for all."""
+    tokens: dict[str, list[TokenRow]] = {}
+
+    def list_tokens(token: TokenChoice, *, seconds: float) -> list[TokenRow]:
+        assert 10 <= seconds <= 60
+        return tokens[token.profile.name]
+
+    monkeypatch.setattr("signer.custody.doctor_token.list_tokens", list_tokens)
+    monkeypatch.setattr("signer.custody.doctor_token.look_for_device", lambda wanted: [wanted])
+    monkeypatch.setattr(
+        "signer.custody.doctor_token.module_finding", lambda path: Finding("D_MODULE", "ok", "x")
+    )
+    return tokens
+
+
+def test_a_module_alone_tells_the_profile(shown: dict[str, list[TokenRow]], tmp_path: Path) -> None:
+    module = tmp_path / "opensc-pkcs11.so"
+    module.touch()
+    card = row(profile=None, described_by="opensc")
+    shown |= {"nitrokey-hsm2": [card], "opensc": [dataclasses.replace(card, profile="opensc")]}
+    wanted, *findings = plugged_findings(None, str(module), WANTED)
+    assert [short(f) for f in findings] == [
+        ("D_MODULE", "ok"), ("D_PROFILE", "ok"), ("D_TOKEN", "ok"), ("D_PIN_STATE", "ok"),
+    ]  # fmt: skip
+    assert "profile 'opensc' describes" in findings[1].what
+    assert (wanted.profile.name, wanted.module, wanted.reached) == ("opensc", module, True)  # type: ignore[attr-defined]
+    findings = plugged_findings("nitrokey-hsm2", str(module), WANTED)[1:]
+    assert [short(f) for f in findings] == [("D_MODULE", "ok"), ("D_PROFILE", "bad")]
+    shown["generic"] = []
+    unknown = tmp_path / "vendor.so"
+    unknown.touch()
+    wanted, *findings = plugged_findings(None, str(unknown), WANTED)
+    assert [short(f) for f in findings] == [("D_MODULE", "ok"), ("D_TOKEN", "bad")]
+    assert not wanted.reached  # type: ignore[attr-defined]
+
+
+def test_with_a_configuration_one_token_is_meant(
+    shown: dict[str, list[TokenRow]], tmp_path: Path
+) -> None:
+    module = tmp_path / "m.so"
+    module.touch()
+    shown["softhsm2"] = [row(), row(meant=False, pin_state="locked")]
+    findings = token_findings(choice(module=str(module)), WANTED)[1:]
+    assert [short(f) for f in findings] == [
+        ("D_MODULE", "ok"), ("D_TOKEN", "ok"), ("D_PIN_STATE", "ok"),
+    ]  # fmt: skip
+    assert findings[1].what.startswith("exactly one token matches: ")
 
 
 def test_a_mode_of_a_folder_is_checked_as_it_is_on_disk(place: Path) -> None:
