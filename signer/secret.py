@@ -8,7 +8,6 @@ What it cannot do: reach copies that a library, the interpreter or the allocator
 secrets live in a worker process that exits (docs/adr/0002).
 """
 
-import ctypes
 import hmac
 from types import TracebackType
 from typing import NoReturn, Self
@@ -17,7 +16,7 @@ from typing import NoReturn, Self
 def wipe_buffer(buffer: bytearray) -> None:
     """Overwrite `buffer` with zeros in place."""
     if buffer:
-        ctypes.memset((ctypes.c_char * len(buffer)).from_buffer(buffer), 0, len(buffer))
+        memoryview(buffer)[:] = bytes(len(buffer))
 
 
 class Secret:
