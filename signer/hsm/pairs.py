@@ -38,6 +38,10 @@ from signer.recipient import (
 )
 
 _RSA_METHODS = (RSA_OAEP_SHA256, RSA_OAEP_SHA1)
+_EC_PUBLIC = (Attribute.ID, Attribute.KEY_TYPE, Attribute.EC_POINT)
+_RSA_PUBLIC = (
+    Attribute.ID, Attribute.KEY_TYPE, Attribute.MODULUS, Attribute.PUBLIC_EXPONENT,
+)  # fmt: skip
 _PREFERRED_BITS = (3072, 2048)
 _PRIVATE = {
     Attribute.PRIVATE: True,
@@ -107,20 +111,24 @@ def find_pairs(session: TokenSession, label: str) -> list[Pair]:
 
 
 def _public_half(key: PublicKey, method: str, what: str) -> tuple[bytes, bytes]:
-    """Return CKA_ID of a public key object, and the key as `signer.recipient` has it."""
-    if key.key_type is KeyType.RSA:
-        wanted = (Attribute.ID, Attribute.MODULUS, Attribute.PUBLIC_EXPONENT)
-        read = read_attributes(key, wanted)
-        if method not in _RSA_METHODS:
+    """Return CKA_ID of a public key object, and the key as `signer.recipient` has it.
+
+    One read where the key is of the kind that the profile seals to.
+    """
+    rsa = method in _RSA_METHODS
+    read = read_attributes(key, _RSA_PUBLIC if rsa else _EC_PUBLIC)
+    if (read.get(Attribute.KEY_TYPE) is KeyType.RSA) != rsa:
+        if not rsa:
             raise TokenKeyError(
                 f"{what} is an RSA key, which this device's profile does not seal to",
                 hint="name the profile that it was made with: --profile",
             )
-        return read.get(Attribute.ID, b""), rsa_public(
-            read.get(Attribute.MODULUS, b""), read.get(Attribute.PUBLIC_EXPONENT, b""), method, what
-        )
-    read = read_attributes(key, (Attribute.ID, Attribute.EC_POINT))
-    return read.get(Attribute.ID, b""), point_of(read.get(Attribute.EC_POINT, b""), what)
+        rsa, read = False, read_attributes(key, _EC_PUBLIC)
+    key_id = read.get(Attribute.ID, b"")
+    if rsa:
+        modulus = read.get(Attribute.MODULUS, b"")
+        return key_id, rsa_public(modulus, read.get(Attribute.PUBLIC_EXPONENT, b""), method, what)
+    return key_id, point_of(read.get(Attribute.EC_POINT, b""), what)
 
 
 def make_pair(session: TokenSession, label: str, method: str, *, signs: bool) -> bytes:

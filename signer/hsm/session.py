@@ -37,7 +37,7 @@ class TokenSession:
     def writable(self) -> Iterator[Session]:
         """Open a second session, that may write; the login counts for it too."""
         with self.doing("opening a session"):
-            session = self.token.slot.get_token().open(rw=True)
+            session = self.session.token.open(rw=True)
         try:
             yield session
         finally:

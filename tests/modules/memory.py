@@ -161,7 +161,7 @@ class MemoryToken:
 
     def open(self, rw: bool = False) -> "MemorySession":
         self._module.open_sessions += 1
-        return MemorySession(self._module)
+        return MemorySession(self._module, self)
 
 
 class MemorySession:
@@ -169,8 +169,9 @@ class MemorySession:
 
     handle = 7
 
-    def __init__(self, module: MemoryModule) -> None:
+    def __init__(self, module: MemoryModule, token: MemoryToken) -> None:
         self._module = module
+        self.token = token
 
     def close(self) -> None:
         self._module.open_sessions -= 1

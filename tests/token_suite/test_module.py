@@ -246,3 +246,17 @@ def test_left_open_it_is_finalised_at_exit(softhsm: Any) -> None:
         timeout=60,
     )
     assert (run.returncode, run.stdout, run.stderr) == (0, "finalised\n", "")
+
+
+def test_a_second_session_costs_its_opening_and_no_other_call(
+    fake_desk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with fake_desk.open() as session:
+
+        def asked() -> None:
+            raise AssertionError("the token was asked what it is")
+
+        monkeypatch.setattr(fake_desk.module, "get_token", asked)
+        with session.writable():
+            assert fake_desk.module.open_sessions == 2
+        assert fake_desk.module.open_sessions == 1
