@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import bare, bare_dkg, ceremonies, fixtures
+from benchmarks import bare, bare_dkg, ceremonies, fixtures, unsealing
 from benchmarks.measure import (
     children_cpu_seconds,
     cpu_seconds,
@@ -47,7 +47,7 @@ def main() -> None:
 
     def note(name: str, value: float, digits: int = 3) -> None:
         results[name] = round(value, digits)
-        print(f"{name:<32} {results[name]}", flush=True)
+        print(f"{name:<38} {results[name]}", flush=True)
 
     note("partial_batch_ratio", partial_batch_ratio())
     note("partial_two_threads_speedup", two_threads_speedup())
@@ -65,6 +65,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="signer-bench-") as folder:
         note("fixture_token_ms", fixtures.token_milliseconds(Path(folder) / "tokens"))
         note("fixture_pool_s", fixtures.pool_seconds(Path(folder) / "pools"))
+    for name, ratio in unsealing.unseal_ratios():
+        note(name, ratio)
     note("help_ms", help_milliseconds(), 1)
     out.write_text(json.dumps(results, indent=2) + "\n")
 
