@@ -51,6 +51,8 @@ CRYPT_ERRORS: dict[int, type[exceptions.PKCS11Error]] = {
     0x101: exceptions.UserNotLoggedIn,
     BUFFER_TOO_SMALL: exceptions.DataLenRange,
 }
+# Of an operation that begins the only argument that can be bad is the mechanism's parameter.
+BEGIN_ERRORS = CRYPT_ERRORS | {0x07: exceptions.MechanismParamInvalid}
 RANDOM_ERRORS: dict[int, type[exceptions.PKCS11Error]] = {
     0x30: exceptions.DeviceError,
     0x32: exceptions.DeviceRemoved,

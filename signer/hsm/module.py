@@ -25,6 +25,7 @@ from signer.errors import ModuleError
 from signer.hsm.cryptoki import (
     ALREADY_INITIALIZED,
     ARGUMENTS_BAD,
+    BEGIN_ERRORS,
     BUFFER_TOO_SMALL,
     CKF_OS_LOCKING_OK,
     CKU_USER,
@@ -210,7 +211,7 @@ class Module:
         self, begin: Any, session: int, key: int, mechanism: int, parameters: ctypes.Structure
     ) -> None:
         asked = MechanismStruct(mechanism, ctypes.addressof(parameters), ctypes.sizeof(parameters))
-        check(begin(session, ctypes.byref(asked), key), CRYPT_ERRORS)
+        check(begin(session, ctypes.byref(asked), key), BEGIN_ERRORS)
 
     def random(self, session: int, count: int) -> SecretBytes:
         """Return `count` bytes of the token's generator.

@@ -33,13 +33,11 @@ SHARED_BYTES = 32  # x of the shared point; also a wrapped key
 
 _NONCE_BYTES, _TAG_BYTES = 12, 16
 _DATA_SPECIFIED = 1  # CKZ_DATA_SPECIFIED
-_NOT_OFFERED = (
-    exceptions.ArgumentsBad,
-    exceptions.MechanismInvalid,
-    exceptions.MechanismParamInvalid,
-)
-# What modules answer to bytes that they do not decrypt; SoftHSM 2.6 says CKR_GENERAL_ERROR.
+_NOT_OFFERED = (exceptions.MechanismInvalid, exceptions.MechanismParamInvalid)
+# What modules answer to bytes that they do not decrypt; SoftHSM 2.6 says CKR_GENERAL_ERROR, NSS of
+# some CKR_ARGUMENTS_BAD.
 _NOT_DECRYPTED = (
+    exceptions.ArgumentsBad,
     exceptions.GeneralError,
     exceptions.FunctionFailed,
     exceptions.DataInvalid,

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from signer.errors import (
+    EncodingError,
     MechanismError,
     ProfileError,
     ProvenanceError,
@@ -17,6 +18,7 @@ from signer.errors import (
 from signer.hsm.keys import (
     destroy_receiving_key,
     ensure_keys,
+    identity_key,
     make_receiving_key,
     receiving_key,
     receiving_keys,
@@ -99,11 +101,20 @@ def test_what_is_sealed_opens_and_nothing_else_does(bench: Bench, method: str) -
                 dataclasses.replace(envelope, binding=moved), moved, key.public_point, key.unlock
             )
         assert refused.value.code == "E_UNSEAL"
-        for enc in (b"", bytes(5), bytes(600)):
-            with pytest.raises(SignerError):
+        for enc in (b"", bytes(5), envelope.slots[0].enc[:-1], bytes(600)):
+            with pytest.raises(EncodingError if method == HPKE_P256 else SealError):
                 key.unlock(enc, b"")
         with unseal_share(envelope, BINDING, key.public_point, key.unlock) as share:
             assert bytes(share.expose()) == SHARE  # a refusal leaves no operation behind
+
+
+@needs("ecdsa-p256", "rsa-oaep-sha1")
+def test_an_identity_key_signs_beside_a_key_that_unwraps(bench: Bench) -> None:
+    bench.seal_by(RSA_OAEP_SHA1)
+    with bench.session() as session:
+        assert ensure_keys(session).made == ("id-sign", "epoch-kex")
+        assert len(identity_key(session).sign(b"card")) == 64
+        receiving_key(session).require_own_point()
 
 
 @each_method
@@ -200,6 +211,50 @@ def test_a_strange_rsa_key_is_found_out(softhsm: Any) -> None:
             assert key.public_point in (good.public_point, other.public_point)
             with pytest.raises(ProvenanceError, match="another key"):
                 key.require_own_point()
+
+
+class Answering:
+    """A module's function list, of which two functions only answer."""
+
+    def __init__(self, real: Any, init: int, decrypt: int) -> None:
+        self._real, self._answers = real, {"C_DecryptInit": init, "C_Decrypt": decrypt}
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self._answers:
+            return lambda *_: self._answers[name]
+        return getattr(self._real, name)
+
+
+@pytest.mark.case("X898", "CKR_ARGUMENTS_BAD of a parameter, and of a ciphertext, as NSS says it")
+@pytest.mark.parametrize(
+    ("init", "decrypt", "error"),
+    [
+        (0x07, 0x00, MechanismError),
+        (0x71, 0x00, MechanismError),
+        (0x00, 0x07, SealError),
+        (0x00, 0x40, SealError),
+        (0x00, 0x05, SealError),
+    ],
+)
+def test_bad_arguments_are_of_the_method_or_of_the_data(
+    softhsm: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    init: int,
+    decrypt: int,
+    error: type[SignerError],
+) -> None:
+    softhsm.profile = dataclasses.replace(
+        softhsm.profile, seal_methods=(AES_256_GCM,), ceremony=False
+    )
+    softhsm.add_token("desk")
+    with softhsm.load() as module, softhsm.session(module) as session:
+        key = make_receiving_key(session)
+        with monkeypatch.context() as patched:
+            answering = Answering(module._functions, init, decrypt)
+            patched.setattr(module, "_functions", answering)
+            with pytest.raises(error) as caught:
+                key.unlock(bytes(60), b"")
+        assert type(caught.value) is error
 
 
 @pytest.mark.case("X947", "profile that seals by a PIN-protected object: no key is made")
