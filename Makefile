@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 OUT ?= out/demo
 STAMP := $(VENV)/.installed
 
-.PHONY: setup fmt lint test demo demo-ceremony bench cases faults fuzz dist long-run check
+.PHONY: setup fmt lint test demo demo-ceremony bench cases faults fuzz dist long-run modules check
 
 setup: $(STAMP)
 
@@ -42,6 +42,11 @@ demo-ceremony: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks --out benchmarks/results.json
+
+# The token suite on every PKCS#11 module that Debian has for it, and how it went on each.
+modules: setup
+	CI=true $(BIN)/python -m pytest tests/token_suite -n 2 --dist loadfile \
+	  -p tests.modules.count --module-results modules/results.json
 
 # The long form of the fault tests: crashes, rolled-back folders, thousands of requests. Minutes.
 faults: setup

@@ -80,6 +80,11 @@ def copy_of(pool: Pool, folder: Path) -> Pool:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--cases", action="store_true", help="list the bad inputs tried, run nothing")
+    device = parser.getgroup("device", "the token suite on a device of yours, instead of on ours")
+    device.addoption("--device", metavar="SERIAL", help="the one token that may be touched")
+    device.addoption("--device-module", metavar="PATH", help="its PKCS#11 module")
+    device.addoption("--device-profile", metavar="NAME", help="its device profile")
+    device.addoption("--device-pin-file", metavar="PATH", help="a private file with its user PIN")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pkcs11.constants import Attribute
 from pkcs11.exceptions import PKCS11Error
+from pkcs11.types import Key, Session
 
 from signer.hsm.discovery import TokenInfo, TokenSelector, find_token
 from signer.hsm.module import Module
@@ -20,6 +21,7 @@ from signer.hsm.translate import translated
 from signer.recipient import HPKE_P256
 from tests.modules.under_test import SEALING, ModuleUnderTest
 
+OUR_LABELS = ("id-sign", "epoch-kex", "signer-journal")
 _SHOWN = (Attribute.CLASS, Attribute.LABEL, Attribute.ID, Attribute.EC_POINT, Attribute.MODULUS)
 
 
@@ -105,14 +107,13 @@ class Bench:
         """Return what is on the token, the holder logged in, in words that can be compared."""
         with contextlib.ExitStack() as stack:
             session = self._open or stack.enter_context(self.session())
-            things = list(session.session.get_objects({Attribute.TOKEN: True}))
-            read = [read_attributes(thing, _SHOWN) for thing in things]
+            read = [read_attributes(thing, _SHOWN) for thing in ours_on(session)]
         return sorted(tuple(repr(one.get(key)) for key in _SHOWN) for one in read)
 
     def wipe(self) -> None:
-        """Destroy everything on the token, which holds nothing but what tests made."""
+        """Destroy every key and anchor on the token, which were all made by tests."""
         with self.session() as session, session.writable() as writable:
-            for thing in list(writable.get_objects({})):
+            for thing in ours_on(session, writable):
                 with contextlib.suppress(PKCS11Error):  # some remove both halves of a pair at once
                     thing.destroy()
             if self.contents():
@@ -123,6 +124,17 @@ class Bench:
         if self._module is not None:
             self._module.close()
         self._module = self._open = None
+
+
+def ours_on(session: TokenSession, writable: Session | None = None) -> list[Any]:
+    """Return the keys on a token, and what has a label of ours; a card's certificates are not."""
+    things = list((writable or session.session).get_objects({Attribute.TOKEN: True}))
+    labels = [read_attributes(thing, (Attribute.LABEL,)).get(Attribute.LABEL) for thing in things]
+    return [
+        thing
+        for thing, label in zip(things, labels, strict=True)
+        if isinstance(thing, Key) or label in OUR_LABELS
+    ]
 
 
 @contextlib.contextmanager

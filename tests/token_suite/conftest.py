@@ -29,16 +29,54 @@ from signer.secret import SecretBytes
 from tests.conftest import unavailable
 from tests.modules.bench import Bench, told
 from tests.modules.catalogue import MODULES
+from tests.modules.device import UNKNOWN, of_options
 from tests.modules.memory import MemoryModule
 from tests.modules.processes import NotReadyError
 from tests.modules.under_test import REFUSALS, ModuleUnderTest
 
+DEVICE = "device"
 SO_PIN = "12345678"
 USER_PIN = "1234"
 
 
-def started(name: str) -> Iterator[ModuleUnderTest]:
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what asks for a module on each one; with --device, on that device alone."""
+    named = metafunc.config.getoption("--device") is not None
+    if "under" in metafunc.fixturenames:
+        names = [DEVICE] if named else list(MODULES)
+        if metafunc.definition.get_closest_marker("other_process"):
+            names = [name for name in names if name != "memory"]
+        metafunc.parametrize("under", names, indirect=True, scope="module")
+    if "fresh_under" in metafunc.fixturenames:
+        metafunc.parametrize("fresh_under", list(MODULES), indirect=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Write each test's module down, and leave out what is not for a device of somebody's."""
+    for item in items:
+        chosen = getattr(item, "callspec", None)
+        for name in ("under", "fresh_under"):
+            if chosen is not None and name in chosen.params:
+                item.user_properties.append(("module", chosen.params[name]))
+    if config.getoption("--device") is not None:
+        meant = [item for item in items if for_a_device(item)]
+        config.hook.pytest_deselected(items=[item for item in items if item not in meant])
+        items[:] = meant
+
+
+def for_a_device(item: pytest.Item) -> bool:
+    """Tell whether a test may run on a device that is not ours."""
+    needed = {ability for mark in item.iter_markers("needs") for ability in mark.args}
+    asks = ("module", DEVICE) in item.user_properties
+    return asks and not needed & UNKNOWN and item.get_closest_marker("ours_only") is None
+
+
+def started(name: str, config: pytest.Config) -> Iterator[ModuleUnderTest]:
     """Yield the module `name` of the catalogue, running; CI must have it."""
+    if name == DEVICE:
+        with of_options(config.getoption) as under:
+            yield under
+        return
     # Not below pytest's folder: the path of a unix socket has room for 107 bytes. In memory, where
     # that can be: a token waits for its disk at every change.
     place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
@@ -54,40 +92,31 @@ def started(name: str) -> Iterator[ModuleUnderTest]:
         yield under
 
 
-@pytest.fixture(scope="module", params=list(MODULES))
+@pytest.fixture(scope="module")
 def under(request: pytest.FixtureRequest) -> Iterator[ModuleUnderTest]:
     """Yield each module, started once for a file's tests."""
-    yield from started(request.param)
+    yield from started(request.param, request.config)
 
 
-@pytest.fixture(params=list(MODULES))
+@pytest.fixture
 def fresh_under(request: pytest.FixtureRequest) -> Iterator[ModuleUnderTest]:
     """Yield each module, started for this test alone: its token may end locked."""
-    yield from started(request.param)
+    yield from started(request.param, request.config)
 
 
-def bench_of(
-    under: ModuleUnderTest,
-    request: pytest.FixtureRequest,
-    folder: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Bench:
+def bench_of(under: ModuleUnderTest, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     bench = Bench(under, folder)
-    # Half a minute less for the whole suite; a test of the preference itself sets it back.
+    # Half a minute less for the whole suite. Tests of SoftHSM alone keep the preference, 3072.
     monkeypatch.setattr(pairs, "_PREFERRED_BITS", (2048,))
-    request.node.user_properties.append(("module", under.name))
     return bench
 
 
 @pytest.fixture
 def bench(
-    under: ModuleUnderTest,
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    under: ModuleUnderTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Bench]:
     """Yield a module with an empty token; what the test leaves on it is removed."""
-    bench = bench_of(under, request, tmp_path, monkeypatch)
+    bench = bench_of(under, tmp_path, monkeypatch)
     try:
         yield bench
     finally:
@@ -98,13 +127,10 @@ def bench(
 
 @pytest.fixture
 def fresh_bench(
-    fresh_under: ModuleUnderTest,
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    fresh_under: ModuleUnderTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Bench]:
     """Yield a module of this test's own."""
-    bench = bench_of(fresh_under, request, tmp_path, monkeypatch)
+    bench = bench_of(fresh_under, tmp_path, monkeypatch)
     yield bench
     bench.close()
 

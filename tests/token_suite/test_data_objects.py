@@ -31,6 +31,7 @@ def test_an_anchor_is_kept_and_replaced(bench: Bench) -> None:
 
 
 @needs("data-objects")
+@pytest.mark.ours_only
 @pytest.mark.case("X893", "public data object with an anchor's label, put there without the PIN")
 def test_a_planted_object_is_no_anchor(bench: Bench) -> None:
     with bench.session() as session:

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pkcs11 import exceptions
 from pkcs11.constants import Attribute, ObjectClass
 from pkcs11.mechanisms import KeyType
+from pkcs11.types import Key
 
 from signer.errors import (
     MechanismError,
@@ -54,10 +55,11 @@ def points(session: TokenSession) -> set[bytes]:
 
 
 def objects(session: TokenSession) -> list[tuple[str, str, bytes]]:
-    """Return class, label and CKA_ID of everything on the token."""
+    """Return class, label and CKA_ID of every key on the token."""
     return sorted(
         (thing[Attribute.CLASS].name, thing[Attribute.LABEL], thing[Attribute.ID])
         for thing in list(session.session.get_objects({}))
+        if isinstance(thing, Key)
     )
 
 

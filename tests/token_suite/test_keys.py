@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pkcs11 import exceptions
 from pkcs11.constants import Attribute, MechanismFlag, ObjectClass
 from pkcs11.mechanisms import KeyType
+from pkcs11.types import Key
 
 from signer.errors import (
     EncodingError,
@@ -120,7 +121,9 @@ def import_pair(session: TokenSession, label: str) -> None:
 
 
 def objects(session: TokenSession, attributes: dict[Attribute, Any] | None = None) -> list[Any]:
-    return list(session.session.get_objects(attributes or {}))
+    """Return the keys on the token; a card may have certificates of its maker's beside them."""
+    found = list(session.session.get_objects(attributes or {}))
+    return [thing for thing in found if isinstance(thing, Key)]
 
 
 @needs("ecdsa-p256", "own-method")

@@ -13,8 +13,6 @@ from tests.token_suite.conftest import FixedPin
 
 MANY = 12  # more wrong PINs than any token takes that locks
 
-pytestmark = pytest.mark.spends_tries
-
 
 def login(bench: Bench, pin: FixedPin, *, final_try: bool = False) -> None:
     """Log in once, and out."""
