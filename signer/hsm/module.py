@@ -117,6 +117,11 @@ class Module:
         self._library = library
         atexit.register(self.close)
 
+    @property
+    def functions_at(self) -> int:
+        """Address of CK_FUNCTION_LIST, for calls that neither the wrapper nor this class has."""
+        return ctypes.addressof(self._functions)
+
     def slots(self) -> list[Slot]:
         """Return the slots that hold a token."""
         return self._library.get_slots(token_present=True)

@@ -83,7 +83,7 @@ class ReceivingKey:
             )
         if self.method == AES_256_GCM:
             nonce, data = enc[:_NONCE_BYTES], enc[_NONCE_BYTES:]
-            return self._decrypt(Mechanism.AES_GCM, _gcm(nonce, aad), data)
+            return self._decrypt(Mechanism.AES_GCM, gcm_parameters(nonce, aad), data)
         return self._decrypt(Mechanism.RSA_PKCS_OAEP, _oaep(self.method), enc)
 
     def ecdh(self, peer_point: bytes) -> SecretBytes:
@@ -124,7 +124,7 @@ class ReceivingKey:
         with self._session.doing("wrapping a key"):
             wrapped = self._session.module.encrypt(
                 handle_of(self._session.session), self._private.handle, Mechanism.AES_GCM,
-                _gcm(nonce, aad), kek, SHARED_BYTES + _TAG_BYTES,
+                gcm_parameters(nonce, aad), kek, SHARED_BYTES + _TAG_BYTES,
             )  # fmt: skip
         return nonce + wrapped
 
@@ -168,9 +168,9 @@ class ReceivingKey:
     def _challenge(self) -> tuple[bytes, SecretBytes]:
         """Return what `unlock` takes, and what it must give."""
         if self.method == HPKE_P256:
-            return _ecdh_challenge(self.public_point)
+            return ecdh_challenge(self.public_point)
         if self.method != AES_256_GCM:
-            return _oaep_challenge(self.public_point)
+            return oaep_challenge(self.public_point)
         key = SecretBytes(os.urandom(SHARED_BYTES))
         return self.wrap(key, b""), key
 
@@ -214,14 +214,15 @@ def _oaep(method: str) -> OaepParams:
     return OaepParams(Mechanism.SHA256, MGF.SHA256, _DATA_SPECIFIED, None, 0)
 
 
-def _gcm(nonce: bytes, aad: bytes) -> GcmParams:
+def gcm_parameters(nonce: bytes, aad: bytes) -> GcmParams:
+    """Return the parameters of AES-GCM as envelopes are wrapped: a tag of 16 bytes."""
     return GcmParams(nonce, len(nonce), 8 * len(nonce), aad, len(aad), 8 * _TAG_BYTES)
 
 
 # Only cards and ceremonies prove a key; a worker that signs is spared these imports, 10 ms.
 
 
-def _ecdh_challenge(point: bytes) -> tuple[bytes, SecretBytes]:
+def ecdh_challenge(point: bytes) -> tuple[bytes, SecretBytes]:
     """Return a fresh point, and what ECDH with it must give."""
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -232,7 +233,7 @@ def _ecdh_challenge(point: bytes) -> tuple[bytes, SecretBytes]:
     return enc, SecretBytes(fresh.exchange(ec.ECDH(), claimed))
 
 
-def _oaep_challenge(recipient: bytes) -> tuple[bytes, SecretBytes]:
+def oaep_challenge(recipient: bytes) -> tuple[bytes, SecretBytes]:
     """Return a fresh key, wrapped for `recipient`, and the key."""
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import padding, rsa
