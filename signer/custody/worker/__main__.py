@@ -36,6 +36,7 @@ _HANDLERS = {
     "open_repair": "signer.custody.worker.repairing",
     "replace_card": "signer.custody.worker.repairing",
     "watch_token": "signer.custody.worker.watching",
+    "probe_token": "signer.custody.worker.conformance",
     "hygiene": "signer.custody.worker.hygiene",
 }
 
