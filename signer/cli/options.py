@@ -34,21 +34,26 @@ def token_options(command: _Command) -> _Command:
 
 def pin_option(command: _Command) -> _Command:
     """Add where the user PIN comes from; the command gets it as `pin`, None is the terminal."""
+    last = click.option("--final-try", is_flag=True,
+                        help="Spend the token's last try before it locks, with a PIN that is "
+                        "typed: never with --pin-file or --pin-fd.")  # fmt: skip
+    return last(spared_pin_option(command))
+
+
+def spared_pin_option(command: _Command) -> _Command:
+    """Add the same, for a command that never spends a token's last try."""
 
     @functools.wraps(command)
-    def with_pin(*args: Any, **options: Any) -> Any:
+    def with_pin(*args: Any, final_try: bool = False, **options: Any) -> Any:
         from signer.cli.wiring import pin_choice
 
-        names = ("pin_file", "pin_fd", "pinentry", "pin_pad", "final_try")
+        names = ("pin_file", "pin_fd", "pinentry", "pin_pad")
         values = {name: options.pop(name) for name in names}
-        pin = pin_choice(**values, token=options.get("label"))
+        pin = pin_choice(**values, final_try=final_try, token=options.get("label"))
         return command(*args, pin=pin, **options)
 
     chosen: Any = with_pin
     for option in (
-        click.option("--final-try", is_flag=True,
-                     help="Spend the token's last try before it locks, with a PIN that is typed: "
-                     "never with --pin-file or --pin-fd."),
         click.option("--pin-pad", is_flag=True, help="The PIN is typed on the token's own pad."),
         click.option("--pinentry", type=PATH, metavar="PROGRAM",
                      help="Have this pinentry ask for the PIN."),

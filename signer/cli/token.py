@@ -5,7 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from signer.cli.options import PATH, out_file_option, pin_option, token_options
+from signer.cli.options import (
+    PATH,
+    out_file_option,
+    pin_option,
+    spared_pin_option,
+    token_options,
+)
 from signer.cli.printer import Printer, json_option, table
 
 if TYPE_CHECKING:
@@ -139,6 +145,76 @@ def card(printer: Printer, /, **options: Any) -> None:
     from signer.cli.carding import write_card
 
     write_card(printer, **options)
+
+
+def _profile_names(context: click.Context, _: click.Parameter, typed: str) -> list[str]:
+    from signer.hsm.profile import profile_names
+
+    return [name for name in profile_names() if name.startswith(typed)]
+
+
+_PROBE_HELP = """Try what a token really does, and leave it as it was.
+
+\b
+  signer token probe --module /usr/lib/libvendor.so --token mine --out probed
+  signer token probe --profile yubihsm2 --token 'pkcs11:serial=12345678'
+
+Every way to seal a share is tried on throw-away keys, and what the token answers is compared with
+what this machine computes: ECDH, RSA-OAEP, AES-GCM, ECDSA; then whether keys tell the truth of
+where they were made, data objects, random bytes, sessions, logins, two threads, and how long each
+takes. The table says what the token claims, what works, and which return value says no.
+
+Nothing stays: all is made as session objects, in a session that may not write. No wrong PIN is ever
+tried, and the last try before a lock is never spent; the right one is given about five times. A
+module that crashes or hangs is a finding like others: another worker goes on behind it.
+
+With --out a new folder gets profile.yaml, a draft of a device profile for you to finish, and
+report.json, which you can send in: it holds no PIN, no label, and of the serial number a digest.
+
+Exit status 0 means that the probe ran, whatever it found; 7 that it could not log in.
+"""
+
+
+@command.command(help=_PROBE_HELP)
+@click.option("--module", type=PATH, help="PKCS#11 module; needed unless --profile knows one.")
+@click.option("--token", "label", help="The token's label, or its pkcs11: URI in quotes.")
+@click.option("--serial", help="The token's serial number.")
+@click.option(
+    "--profile",
+    shell_complete=_profile_names,
+    help="Device profile for module, variables and lengths of the PIN; without it, none is taken "
+    "for true.",
+)
+@spared_pin_option
+@click.option(
+    "--environment",
+    "variables",
+    metavar="NAME",
+    multiple=True,
+    help="A variable that the module reads, besides those of the profiles. May be repeated.",
+)
+@click.option("--out", type=PATH, metavar="DIR", help="A new folder for draft and report.")
+@click.option(
+    "--seconds",
+    type=click.IntRange(5, 300),
+    default=20,
+    show_default=True,
+    help="For all of it, after the login. A card may need minutes to make an RSA key.",
+)
+@click.option(
+    "--with-token-keys",
+    "token_keys",
+    is_flag=True,
+    help="Make the keys on the token, labelled signer-probe-…, and destroy them. For a token that "
+    "makes no session keys.",
+)
+@json_option
+@click.pass_obj
+def probe(printer: Printer, /, **options: Any) -> None:
+    """Try what a token really does, and leave it as it was."""
+    from signer.cli.probing import probe as run
+
+    run(printer, **options)
 
 
 def _device_names(context: click.Context, _: click.Parameter, typed: str) -> list[str]:
