@@ -34,6 +34,7 @@ _USAGES = (
     Attribute.ENCRYPT, Attribute.DECRYPT, Attribute.SIGN, Attribute.VERIFY, Attribute.WRAP,
     Attribute.UNWRAP, Attribute.DERIVE,
 )  # fmt: skip
+_UNNAMED = dict.fromkeys(_USAGES, DEFAULT)  # of a public key no usage is named, as in `make_pair`
 CLOSED = {Attribute.PRIVATE: True, Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False}
 OPEN = {Attribute.PRIVATE: True, Attribute.SENSITIVE: False, Attribute.EXTRACTABLE: True}
 
@@ -56,7 +57,9 @@ class Made:
     key_id: bytes
     private: Key
     public: Key | None
-    explicit: bool  # whether it was made with every usage named, as `signer token setup` does
+    explicit: (
+        bool  # whether it was made with the private usages named, as `signer token setup` does
+    )
 
 
 @dataclass(slots=True)
@@ -108,7 +111,7 @@ class Bench:
         return made
 
     def make(self, kind: str, protection: dict[Attribute, Any]) -> Made:
-        """Make a key of `kind`: with every usage named, and if that is refused with none.
+        """Make a key of `kind` as the program does; if that is refused, with no usage named.
 
         Raises:
             PKCS11Error: neither is taken; StayedError.
@@ -123,7 +126,7 @@ class Bench:
 
     def _generate(self, kind: str, protection: dict[Attribute, Any], *, explicit: bool) -> Made:
         key_id = os.urandom(KEY_ID_BYTES)
-        unnamed = {} if explicit else dict.fromkeys(_USAGES, DEFAULT)
+        unnamed = {} if explicit else _UNNAMED
         common: dict[str, Any] = {
             "id": key_id, "label": self.label, "store": self.store, "capabilities": _USES[kind],
         }  # fmt: skip
@@ -131,7 +134,7 @@ class Bench:
             template = unnamed | protection
             key = self.handles.generate_key(KeyType.AES, 256, template=template, **common)
             return self._kept(Made(key_id, key, None, explicit))
-        common |= {"public_template": unnamed, "private_template": unnamed | protection}
+        common |= {"public_template": _UNNAMED, "private_template": unnamed | protection}
         if kind == "rsa":
             pair = self.handles.generate_keypair(KeyType.RSA, self._rsa_bits(), **common)
         else:

@@ -10,13 +10,12 @@ from typing import Any
 from pkcs11.exceptions import PKCS11Error
 from pkcs11.mechanisms import Mechanism
 
+from signer.hsm.cryptoki import UNAVAILABLE, ObjectAttribute, Pointer, Ulong
 from signer.hsm.discovery import TokenInfo
 from signer.hsm.module import Module
 from signer.hsm.probe.facts import MAX_MECHANISMS, TokenFacts
 from signer.strict import MAX_INTEGER
 
-_Ulong, _Pointer = ctypes.c_ulong, ctypes.c_void_p
-_UNAVAILABLE = _Ulong(-1).value
 _HW_SLOT = 0x04
 _FLAGS = {
     0x01: "CKF_RNG",
@@ -52,7 +51,7 @@ class _Info(ctypes.Structure):
     _fields_ = [
         ("cryptoki", _Version),
         ("manufacturer", ctypes.c_char * 32),
-        ("flags", _Ulong),
+        ("flags", Ulong),
         ("description", ctypes.c_char * 32),
         ("version", _Version),
     ]
@@ -63,17 +62,17 @@ class _TokenInfo(ctypes.Structure):
 
     _fields_ = [
         ("texts", ctypes.c_char * 96),
-        ("flags", _Ulong),
-        ("max_sessions", _Ulong),
-        ("sessions", _Ulong),
-        ("max_rw_sessions", _Ulong),
-        ("rw_sessions", _Ulong),
-        ("max_pin", _Ulong),
-        ("min_pin", _Ulong),
-        ("total_public", _Ulong),
-        ("free_public", _Ulong),
-        ("total_private", _Ulong),
-        ("free_private", _Ulong),
+        ("flags", Ulong),
+        ("max_sessions", Ulong),
+        ("sessions", Ulong),
+        ("max_rw_sessions", Ulong),
+        ("rw_sessions", Ulong),
+        ("max_pin", Ulong),
+        ("min_pin", Ulong),
+        ("total_public", Ulong),
+        ("free_public", Ulong),
+        ("total_private", Ulong),
+        ("free_private", Ulong),
         ("hardware", _Version),
         ("firmware", _Version),
         ("time", ctypes.c_char * 16),
@@ -83,13 +82,7 @@ class _TokenInfo(ctypes.Structure):
 class _SessionInfo(ctypes.Structure):
     """CK_SESSION_INFO."""
 
-    _fields_ = [("slot", _Ulong), ("state", _Ulong), ("flags", _Ulong), ("device", _Ulong)]
-
-
-class _Attribute(ctypes.Structure):
-    """CK_ATTRIBUTE."""
-
-    _fields_ = [("type", _Ulong), ("value", _Pointer), ("length", _Ulong)]
+    _fields_ = [("slot", Ulong), ("state", Ulong), ("flags", Ulong), ("device", Ulong)]
 
 
 class Calls:
@@ -104,10 +97,10 @@ class Calls:
         Raises:
             PKCS11Error: what it returned, in hexadecimal; FunctionNotSupported's if it is NULL.
         """
-        word = ctypes.sizeof(_Pointer)
-        address = _Pointer.from_address(self._list + word * (number + 1)).value
-        words = (_Pointer,) * len(arguments)
-        value = 0x54 if not address else ctypes.CFUNCTYPE(_Ulong, *words)(address)(*arguments)
+        word = ctypes.sizeof(Pointer)
+        address = Pointer.from_address(self._list + word * (number + 1)).value
+        words = (Pointer,) * len(arguments)
+        value = 0x54 if not address else ctypes.CFUNCTYPE(Ulong, *words)(address)(*arguments)
         if value:
             raise PKCS11Error(f"return value {value:#x}")
 
@@ -149,9 +142,9 @@ class Calls:
         Raises:
             PKCS11Error: it does not answer.
         """
-        count = _Ulong()
+        count = Ulong()
         self._call(_GET_MECHANISM_LIST, slot, None, ctypes.addressof(count))
-        numbers = (_Ulong * min(count.value, MAX_MECHANISMS))()
+        numbers = (Ulong * min(count.value, MAX_MECHANISMS))()
         count.value = len(numbers)
         if count.value:
             at = ctypes.addressof(numbers)
@@ -175,9 +168,9 @@ class Calls:
             PKCS11Error: the module does not answer.
         """
         true = ctypes.c_ubyte(1)
-        search = _Attribute(_CKA_TOKEN, ctypes.addressof(true), 1)
+        search = ObjectAttribute(_CKA_TOKEN, ctypes.addressof(true), 1)
         self._call(_FIND_INIT, session, ctypes.addressof(search), 1)
-        handles, found, total = (_Ulong * _FOUND_AT_ONCE)(), _Ulong(1), 0
+        handles, found, total = (Ulong * _FOUND_AT_ONCE)(), Ulong(1), 0
         try:
             while found.value and total < _MOST_FOUND:
                 at = ctypes.addressof(handles)
@@ -190,7 +183,7 @@ class Calls:
 
 def _told(value: int) -> int | None:
     """Return a number of CK_TOKEN_INFO; None where it says that it does not tell."""
-    return None if value == _UNAVAILABLE or value > MAX_INTEGER else value
+    return None if value == UNAVAILABLE or value > MAX_INTEGER else value
 
 
 def _mechanism(number: int) -> str:

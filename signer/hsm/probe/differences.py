@@ -11,12 +11,13 @@ from signer.hsm.probe.verdict import (
     KEYS_OF,
     SEEN_QUIRKS,
     conclude,
+    could_be_seen,
     pin_lengths,
     tried,
     works_word,
 )
 from signer.hsm.profile import DeviceProfile
-from signer.recipient import METHODS, RSA_OAEP_SHA256
+from signer.recipient import METHODS
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ def differences(report: ProbeReport, profile: DeviceProfile) -> tuple[Difference
     pairs.append(("pin.max_length", profile.pin_max, high))
     for quirk in SEEN_QUIRKS:
         there, said = quirk in found.quirks, quirk in profile.quirks
-        if there != said and (there or _could_be_seen(report, quirk)):
+        if there != said and (there or could_be_seen(report, quirk)):
             none = f"no {quirk}"
             pairs.append(("quirks", quirk if said else none, quirk if there else none))
     return tuple(
@@ -70,21 +71,6 @@ def differences(report: ProbeReport, profile: DeviceProfile) -> tuple[Difference
 def _no_key(report: ProbeReport, method: str) -> bool:
     keys = f"{KEYS_OF[method]}-keys"
     return tried(report, keys) and not report.by_step[keys].works
-
-
-def _could_be_seen(report: ProbeReport, quirk: str) -> bool:
-    """Tell whether a quirk that was not seen would have been."""
-    seen = report.by_step
-    looked = {
-        "attribute-missing-raises": False,  # of one attribute only
-        "ec-point-raw": seen["attributes"].works,
-        "explicit-capabilities-refused": False,  # of some keys only
-        "mechanism-list-incomplete": False,
-        "no-local-attribute": any(seen[f"{kind}-made"].facts for kind in ("p256", "aes", "rsa")),
-        "oaep-sha1-only": seen[RSA_OAEP_SHA256].works,
-        "serial-empty": True,
-    }
-    return looked[quirk]
 
 
 def _word(value: object) -> str:

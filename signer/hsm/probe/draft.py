@@ -12,7 +12,14 @@ from pathlib import Path
 
 from signer.hsm.probe.report import ProbeReport
 from signer.hsm.probe.steps import letters
-from signer.hsm.probe.verdict import READ_ONLY, SEEN_QUIRKS, Conclusions, conclude, pin_lengths
+from signer.hsm.probe.verdict import (
+    READ_ONLY,
+    SEEN_QUIRKS,
+    Conclusions,
+    conclude,
+    could_be_seen,
+    pin_lengths,
+)
 from signer.hsm.profile import DeviceProfile
 from signer.hsm.profile_facts import FACTS, PRINTABLE, QUIRKS, Evidence, Match, ModulePlace
 
@@ -60,7 +67,7 @@ def draft_of(
         max_data_bytes=found.max_data_bytes,
         max_objects=base.max_objects,
         journal_anchor=base.journal_anchor if found.data_objects else "host",
-        quirks=_quirks(found, base),
+        quirks=_quirks(report, found, base),
         evidence=_evidence(report, found, known),
         notes=_notes(report, found),
     )
@@ -130,9 +137,12 @@ def _pattern(text: str, room: int) -> str:
     return start if start == text and text else f"{start[:room]}*"
 
 
-def _quirks(found: Conclusions, base: DeviceProfile) -> tuple[str, ...]:
-    """Return those that were seen, and of the others what the packaged profile says."""
-    unseen = {quirk for quirk in base.quirks if quirk not in SEEN_QUIRKS}
+def _quirks(report: ProbeReport, found: Conclusions, base: DeviceProfile) -> tuple[str, ...]:
+    """Return those that were seen, and what the packaged profile says where none can be."""
+    unseen = {
+        quirk for quirk in base.quirks
+        if quirk not in SEEN_QUIRKS or not could_be_seen(report, quirk)
+    }  # fmt: skip
     return tuple(quirk for quirk in QUIRKS if quirk in unseen or quirk in found.quirks)
 
 

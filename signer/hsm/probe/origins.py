@@ -27,6 +27,7 @@ _SAYS = {
     "extractable": Attribute.EXTRACTABLE,
 }
 _KIND_OF = {"p256": "sign", "aes": "aes", "rsa": "rsa"}
+_NAMES = {"p256": "a P-256", "aes": "an AES", "rsa": "an RSA"}
 _AES_BYTES = 32
 
 
@@ -38,8 +39,8 @@ def made(family: str, bench: Bench) -> Seen:
         missing.append("extractable")
     step = f"{family}-made"
     if missing:
-        return Seen(step=step, outcome="wrong", detail=_words("made on it", missing, says),
-                    facts=says)  # fmt: skip
+        words = _words(family, "made on it", missing, says)
+        return Seen(step=step, outcome="wrong", detail=words, facts=says)
     return Seen(step=step, outcome="works", detail=letters(says), facts=says)
 
 
@@ -49,7 +50,7 @@ def imported(family: str, bench: Bench) -> Seen:
     key = bench.bring(template | {Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False})
     says = _says(key)
     key.destroy()
-    return _judged(f"{family}-imported", "brought in", says, never=HISTORY)
+    return _judged(family, "imported", "brought in", says, never=HISTORY)
 
 
 def extractable(family: str, bench: Bench) -> Seen:
@@ -64,7 +65,7 @@ def extractable(family: str, bench: Bench) -> Seen:
     for half in (key.private, key.public):
         if half is not None:
             half.destroy()
-    return _judged(f"{family}-extractable", "made extractable", says, never=HISTORY[1:])
+    return _judged(family, "extractable", "made extractable", says, never=HISTORY[1:])
 
 
 def attributes(bench: Bench) -> Seen:
@@ -83,10 +84,13 @@ def attributes(bench: Bench) -> Seen:
     return Seen(step="attributes", outcome="works", facts=facts)
 
 
-def _judged(step: str, how: str, says: dict[str, int], *, never: tuple[str, ...]) -> Seen:
-    lies = [name for name in never if says.get(name) is True]
+def _judged(
+    family: str, way: str, how: str, says: dict[str, int], *, never: tuple[str, ...]
+) -> Seen:
+    step, lies = f"{family}-{way}", [name for name in never if says.get(name) is True]
     if lies:
-        return Seen(step=step, outcome="wrong", detail=_words(how, lies, says), facts=says)
+        words = _words(family, how, lies, says)
+        return Seen(step=step, outcome="wrong", detail=words, facts=says)
     return Seen(step=step, outcome="works", detail=letters(says), facts=says)
 
 
@@ -96,9 +100,9 @@ def _says(key: Any) -> dict[str, int]:
     return {name: value for name, value in told.items() if isinstance(value, bool)}
 
 
-def _words(how: str, names: list[str], says: dict[str, int]) -> str:
+def _words(family: str, how: str, names: list[str], says: dict[str, int]) -> str:
     parts = [f"{name.upper()} {_word(says.get(name))}" for name in names]
-    return f"of a key {how}: {', '.join(parts)}"
+    return f"of {_NAMES[family]} key {how}: {', '.join(parts)}"
 
 
 def _word(value: int | None) -> str:

@@ -193,3 +193,18 @@ def _quirks(report: ProbeReport) -> tuple[str, ...]:
         "serial-empty": report.token.serial_empty,
     }
     return tuple(quirk for quirk in SEEN_QUIRKS if found[quirk])
+
+
+def could_be_seen(report: ProbeReport, quirk: str) -> bool:
+    """Tell whether a quirk that was not seen would have been."""
+    seen = report.by_step
+    looked = {
+        "attribute-missing-raises": False,  # of one attribute only
+        "ec-point-raw": seen["attributes"].works,
+        "explicit-capabilities-refused": False,  # of some keys only
+        "mechanism-list-incomplete": False,
+        "no-local-attribute": any(seen[f"{kind}-made"].facts for kind in ("p256", "aes", "rsa")),
+        "oaep-sha1-only": seen[RSA_OAEP_SHA256].works,
+        "serial-empty": True,
+    }
+    return looked[quirk]
