@@ -20,6 +20,7 @@ from signer.ceremony.statement import parse_statement
 from signer.custody.journal_state import JournalState
 from signer.custody.record import record_line
 from signer.errors import SignerError
+from signer.hsm.probe.report import ProbeReport
 from signer.hsm.uri import TokenUri
 from signer.messages.amendment import AmendmentBody
 from signer.messages.card import Card
@@ -38,6 +39,7 @@ from signer.threshold.params import ShareIndex
 from tests.simulators.ceremony import Gathering
 from tests.simulators.desk import desk_of
 from tests.simulators.holders import KEY, NOW, SimulatedPool
+from tests.simulators.probed import REPORT as PROBED
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,7 @@ def targets() -> dict[str, Target]:
             GroupFile.parse, (group.to_bytes(), SimulatedPool.new(origin="dkg").group.to_bytes())
         ),
         "network": Target(parse_network_file, (network,)),
+        "probe report": Target(ProbeReport.parse, (PROBED.to_bytes(),)),
         "token uri": Target(
             _token_uri,
             (b"pkcs11:token=a%20b;serial=1f;slot-id=2?module-path=/m&pin-source=file:/p",),

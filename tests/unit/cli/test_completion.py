@@ -47,6 +47,10 @@ def test_every_command_is_completed() -> None:
     assert completions("comp") == ["completion"]
     assert {"run", "status"} <= set(completions("agent", ""))
     assert "--config" in completions("doctor", "--")
+    assert {"--module", "--with-token-keys", "--seconds"} <= set(
+        completions("token", "probe", "--")
+    )
+    assert completions("token", "probe", "--profile", "yubik") == ["yubikey-piv"]
     assert set(completions("completion", "")) == {"bash", "zsh", "fish"}
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from signer.custody.jobs import Job, open_order, order_bytes
 from signer.custody.jobs.amending import SignAmendment
+from signer.custody.jobs.conformance import ProbeToken
 from signer.custody.jobs.key_source import KeySource
 from signer.custody.jobs.shares import SignBatch, VerifyShare
 from signer.custody.jobs.sources import SecretSource, TokenChoice
@@ -19,6 +20,7 @@ from signer.messages.card import MAX_BYTES as MAX_CARD_BYTES
 from signer.messages.card import Attestation
 from signer.messages.networks import HOODI, MAINNET
 from tests.simulators.holders import SimulatedPool
+from tests.simulators.probed import REPORT as PROBED
 
 POOL = SimulatedPool.new()
 PROFILE = load_profile("softhsm2")
@@ -76,12 +78,31 @@ JOBS: list[Job] = [
     replace(SPLIT, key=KeySource(keystore="/k.json", password=FILE)),
     SIGN,
     SignAmendment(token=TOKEN, pin=FILE, group="{}", amendment="{}"),
+    ProbeToken(
+        token=TOKEN,
+        pin=FILE,
+        label="signer-probe-0123abcd",
+        token_keys=True,
+        seconds=20,
+        steps=("hpke-p256", "threads"),
+        outcomes=PROBED.seen[:3],
+        channel=5,
+    ),
 ]
 
 
 KINDS = {
     kind.kind: kind
-    for kind in (ListTokens, SetUpToken, MakeCard, SplitKey, VerifyShare, SignBatch, SignAmendment)
+    for kind in (
+        ListTokens,
+        SetUpToken,
+        MakeCard,
+        SplitKey,
+        VerifyShare,
+        SignBatch,
+        SignAmendment,
+        ProbeToken,
+    )
 }
 
 
