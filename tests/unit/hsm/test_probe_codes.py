@@ -4,8 +4,9 @@ import pytest
 from pkcs11 import exceptions as foreign
 
 from signer.errors import SealError, TokenError
+from signer.hsm.meaning import MEANING
 from signer.hsm.probe.codes import CKR, code_of, name_of
-from signer.hsm.translate import MEANING, translated
+from signer.hsm.translate import translated
 
 # Of these the wrapper itself is the author, no token.
 _NOT_A_VALUE = {
