@@ -8,10 +8,12 @@ import pytest
 from signer.ceremony.steps import Me
 from signer.cli.ceremony import command
 from signer.custody import ceremony_state as kept
+from signer.custody.ceremony_kept import require_whole
 from signer.custody.ceremony_state import CeremonyState
 from signer.custody.worker import dealing
 from signer.errors import OutputError
 from signer.secret import SecretBytes
+from signer.strict import canonical
 from signer.threshold.params import ShareIndex
 from tests.simulators.ceremony import Gathering
 from tests.simulators.holders import NOW
@@ -109,3 +111,18 @@ def test_how_to_join_is_told_whole(tmp_path: Path) -> None:
     words = error.hint.split()
     assert words[:3] == ["signer", "ceremony", "join"]
     command.commands["join"].make_context("join", words[3:])  # knows them, and lacks none
+
+
+@pytest.mark.case("X1007", "what an old holder dealt anew is kept with bindings that are damaged")
+def test_the_bindings_that_are_kept_are_those_that_the_deal_names(tmp_path: Path) -> None:
+    made, me = dkg().reshare(2), Me(None, 1, 1)
+    desk = CeremonyState.of(tmp_path, made.setting.roster)
+    desk.join(me, NOW)
+    whole = {"session": None, "deal": made.deal(1).to_json(),
+             "bindings": made.bindings(1).to_json()}  # fmt: skip
+    desk.keep(kept.DEALT, canonical(whole))
+    require_whole(desk, made.setting, me)
+    for wrong in (made.bindings(2).to_json(), made.bindings(1, moment=NOW + 1).to_json(), None):
+        (desk.path / kept.DEALT).write_bytes(canonical({**whole, "bindings": wrong}))
+        refused("E_CEREMONY_STATE", "dealt.json in the state folder is damaged",
+                require_whole, desk, made.setting, me)  # fmt: skip
