@@ -290,7 +290,7 @@ def test_an_own_deal_that_was_signed_anew(ceremony: Ceremony) -> None:
     assert told(ceremony, 3)[1]["next"] == "wait"  # who has seen but one deal cannot know
     ended, value, error = told(ceremony, 1)
     assert (ended, value["error"]["code"]) == (1, "E_DEAL_CHANGED")
-    assert error.startswith("E_DEAL_CHANGED: another deal than the one you made"), error
+    assert error.startswith("E_DEAL_CHANGED: two different deals of yours are there"), error
     assert "somebody uses your token" in error
     everybody_names(ceremony, "dealer 1 (Ada)", "E_DEAL_EQUIVOCATION", holders=(3,))
 
