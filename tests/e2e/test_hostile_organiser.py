@@ -71,14 +71,14 @@ CASES = [
          {"repair": ("E_ROSTER", "same name")}),
     Case("kex-infinity", "P5", "a kex at infinity", "E_CARD", "kex is not a point", ALL),
     Case("kex-off-curve", "P5", "a kex off the curve", "E_CARD", "kex is not a point", ALL),
-    Case("kex-compressed", "P5", "a compressed kex", "E_SCHEMA", "'kex'", ALL),
-    Case("kex-p384", "P5", "a kex of P-384", "E_SCHEMA", "'kex'", ALL),
+    Case("kex-compressed", "P5", "a compressed kex", "E_CARD", "kex is not", ALL),
+    Case("kex-p384", "P5", "a kex of P-384", "E_CARD", "kex is not", ALL),
     Case("backup-off-curve", "P5", "a spare off the curve", "E_CARD", "kex_backup is not", ALL),
     Case("identity-off-curve", "P5", "an identity off the curve", "E_CARD", "id_sign is not", ALL),
     Case("without-me", "P6", "without me", "E_ROSTER", "Ada takes no part", ("dkg", "split")),
     Case("me-twice", "P6", "me twice", "E_GROUP_FILE", "'Ada' and 'Ada'"),
     Case("my-old-card", "P6", "my old kex", "E_ROSTER", "another card of Ada", SHARES,
-         {"reshare": ("E_ROSTER", "Ada shows a receiving key of the old epoch")}),
+         {"reshare": ("E_ROSTER", "receiving key of the old epoch")}),
     Case("borrowed-root", "P7", "mainnet with Holesky's root", "E_NETWORK", "built-in"),
     Case("root-of-zeros", "P7", "a root of zeros", "E_NETWORK", "all zeros"),
     Case("root-of-mainnet", "P7", "mainnet under another name", "E_NETWORK", "root of mainnet"),
@@ -141,7 +141,7 @@ CASES = [
     Case("another-group-file", "C20", "a group file that is not mine", "E_ROSTER", "that you use",
          ("reshare", "repair")),
     Case("old-key-of-another", "C20", "a kex of the old epoch, shown by a newcomer", "E_ROSTER",
-         "Mallory shows a receiving key of the old epoch", ("reshare",)),
+         "is on the card of Mallory", ("reshare",)),
     Case("old-identity-as-kex", "C20", "an old identity for a kex", "E_GROUP_FILE", "same key",
          ("reshare",)),
     Case("no-such-share", "C22", "index not in the group", "E_ROSTER", "no share 5", ("repair",)),
@@ -213,7 +213,7 @@ def test_every_lie_is_tried_and_the_truth_is_joined(
         folder.joinpath("roster.json").read_bytes()
         == (honest[kind].folder / "roster.json").read_bytes()
     )
-    assert join(honest[kind], folder, tmp_path / "state") == (0, "")
+    assert join(honest[kind], folder, tmp_path / "state")[0] == 0
     assert list((tmp_path / "state").glob("ceremony-*/joined.json"))
 
 
@@ -241,7 +241,8 @@ def test_a_nonce_is_joined_once(honest: dict[str, Ceremony], kind: str, tmp_path
         raw = json.dumps(roster, sort_keys=True, separators=(",", ":")).encode() + b"\n"
         (again / "roster.json").write_bytes(raw)
         status, told = join(ceremony, again, state)
-        assert (status, told.partition(":")[0]) == (1, "E_ROSTER")
+        error = told.splitlines()[-1]  # after what there is to read before one joins
+        assert (status, error.partition(":")[0]) == (1, "E_ROSTER")
         assert (words or USED[kind]) in told
         assert {path: path.read_bytes() for path in state.rglob("*") if path.is_file()} == kept
 
