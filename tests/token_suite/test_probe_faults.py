@@ -8,6 +8,7 @@ import pytest
 
 from signer.hsm.probe.steps import STEP_NAMES
 from signer.testing.hostile.token import Ckr, HostileToken
+from signer.testing.provision import session_here
 from signer.testing.softhsm import USER_PIN
 from tests.simulators.prober import Probed, probe, signer
 from tests.simulators.terminal import at_terminal
@@ -39,6 +40,13 @@ def ways(found: Probed) -> dict[str, tuple[str, str]]:
         step: (seen.outcome, seen.code)
         for step, seen in found.faults.items() if step != "rsa-oaep-sha256"
     }  # fmt: skip
+
+
+def serial_of(hostile: HostileToken) -> str:
+    hostile.calm()
+    with session_here(hostile.token, hostile.module) as session:
+        assert len(session.token.serial) == 16
+        return session.token.serial
 
 
 REFUSED = ("refused", "CKR_DEVICE_ERROR")
@@ -154,6 +162,9 @@ def test_a_false_answer_is_wrong(
     wrong = {step for step, (outcome, _) in ways(found).items() if outcome == "wrong"}
     assert wrong == steps
     assert not set(found.value["conclusions"]["seal"]) & steps
+    text = (found.out / "report.json").read_text() + (found.out / "profile.yaml").read_text()
+    assert serial_of(hostile_token) not in text
+    assert f"token '{hostile_token.label}'" not in text
 
 
 @pytest.mark.parametrize("most", [0, 3, 16, 64, None])
