@@ -40,9 +40,13 @@ USER_PIN = "1234"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run what asks for a module on each one; with --device, on that device alone."""
+    """Run what asks for a module on each one; with --device, on that device alone.
+
+    A test that names its modules itself runs on those.
+    """
     named = metafunc.config.getoption("--device") is not None
-    if "under" in metafunc.fixturenames:
+    chosen = (mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
+    if "under" in metafunc.fixturenames and "under" not in chosen:
         names = [DEVICE] if named else list(MODULES)
         if metafunc.definition.get_closest_marker("other_process"):
             names = [name for name in names if name != "memory"]

@@ -6,11 +6,9 @@ import pytest
 
 from signer.hsm.probe.steps import reason_to_skip
 from tests.modules.bench import Bench
-from tests.modules.catalogue import MODULES
 from tests.modules.under_test import ModuleUnderTest
 from tests.simulators.prober import Probed, probe, signer
 
-REAL = [name for name in MODULES if name != "memory"]  # which is no file that can be loaded
 STEPS = {
     "ecdsa-p256": "ecdsa-p256",
     "ecdh-p256": "hpke-p256",
@@ -50,7 +48,7 @@ def probed(bench: Bench, out: Path, *extra: str) -> Probed:
                  *names, *extra)  # fmt: skip
 
 
-@pytest.mark.parametrize("under", REAL, indirect=True)
+@pytest.mark.other_process
 def test_the_probe_sees_what_each_module_can_do(
     under: ModuleUnderTest, bench: Bench, tmp_path: Path
 ) -> None:

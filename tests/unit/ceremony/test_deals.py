@@ -311,7 +311,10 @@ def test_equivocation_in_a_bundle() -> None:
     files = {"bundle-02.json": bundle.to_bytes(), "deal-01.json": deals[1].to_bytes()}
     board = read_board(gathering.setting, files, reader=int(ME))
     assert board.faults[1].code == "E_DEAL_EQUIVOCATION"
-    assert not read_board(gathering.setting, files, reader=3).faults
+    others = read_board(gathering.setting, files, reader=3)  # to them a bundle is evidence only
+    assert others.faults[1].code == "E_DEAL_EQUIVOCATION"
+    del files["deal-01.json"]
+    assert not read_board(gathering.setting, files, reader=3).slim
 
 
 @pytest.mark.case("C24", "deal that carries seven keys: seven times as many commitments")
