@@ -5,13 +5,18 @@ from pathlib import Path
 
 import pytest
 
+from signer.ceremony.complaint import COMPLAINT_TYPE, Complaint
 from signer.ceremony.steps import Me
 from signer.cli.ceremony import command
 from signer.custody import ceremony_state as kept
 from signer.custody.ceremony_kept import require_whole
 from signer.custody.ceremony_state import CeremonyState
+from signer.custody.jobs import open_order, order_bytes
+from signer.custody.jobs.ceremony import OpenDeal
+from signer.custody.jobs.sources import SecretSource, TokenChoice
 from signer.custody.worker import dealing
 from signer.errors import OutputError
+from signer.hsm.profile import load_profile
 from signer.secret import SecretBytes
 from signer.strict import canonical
 from signer.threshold.params import ShareIndex
@@ -126,3 +131,20 @@ def test_the_bindings_that_are_kept_are_those_that_the_deal_names(tmp_path: Path
         (desk.path / kept.DEALT).write_bytes(canonical({**whole, "bindings": wrong}))
         refused("E_CEREMONY_STATE", "dealt.json in the state folder is damaged",
                 require_whole, desk, made.setting, me)  # fmt: skip
+
+
+@pytest.mark.case("C18", "a worker told to open a ciphertext of a reshare: the secret lives on")
+def test_the_worker_opens_nothing_of_what_lives_on() -> None:
+    gathering = dkg().reshare(2)
+    setting = gathering.setting
+    said = Complaint(
+        ceremony=setting.roster.id, index=2, dealer=1, code="E_DEAL_SHARE", deal=bytes(32),
+        moment=NOW,
+    )  # fmt: skip
+    signed = gathering.members[2].sign(COMPLAINT_TYPE, said.to_payload()).to_json()
+    order = OpenDeal(
+        token=TokenChoice(profile=load_profile("softhsm2"), label="x"),
+        pin=SecretSource(file="/none"), dealer=1, recipient=2, session={}, complaint=signed,
+        roster=setting.roster.to_bytes().decode(), previous=setting.old.to_bytes().decode(),
+    )  # fmt: skip
+    refused("E_OPENING", "lives on", dealing.open_deal, open_order(order_bytes(order))[1])
