@@ -221,16 +221,25 @@ def test_a_probe_tries_no_wrong_pin(hostile_token: HostileToken, tmp_path: Path)
 
 
 @pytest.mark.case("X963", "a token that refuses the right PIN on the way: it is not given again")
+@pytest.mark.parametrize("crashes", [False, True])
 @pytest.mark.parametrize("skip", [1, 2, 3])
-def test_a_refused_pin_rests(hostile_token: HostileToken, tmp_path: Path, skip: int) -> None:
+def test_a_refused_pin_rests(
+    hostile_token: HostileToken, tmp_path: Path, skip: int, crashes: bool
+) -> None:
+    """Refused while it is known already, at a login anew, or of a worker hired after a crash."""
     hostile_token.refuse_pin(skip=skip)
-    hostile_token.crash("C_DeriveKey")
+    if crashes:
+        hostile_token.crash("C_DeriveKey")
     found = probed(hostile_token, tmp_path)
     logins = [fault for fault in hostile_token.faults if fault.function == "C_Login"]
     assert len(logins) == wrong_pins(hostile_token) == 1
-    assert found.value["report"]["seen"][1]["outcome"] == "works"
-    steps = {seen.code: seen.step for seen in found.report.seen}
-    assert steps.get("CKR_PIN_INCORRECT", "") in ("second-login", "login-again", "")
+    assert found.report.by_step["login"].works
+    if skip == 1:
+        assert found.report.by_step["second-login"].code == "CKR_PIN_INCORRECT"
+        assert found.outcomes("login-again") == ["skipped"]
+    elif not crashes:
+        assert found.report.by_step["login-again"].code == "CKR_PIN_INCORRECT"
+        assert found.report.by_step["objects-left"].detail == "not logged in any more"
 
 
 def test_the_flags_are_told_before_and_after(hostile_token: HostileToken, tmp_path: Path) -> None:
@@ -321,6 +330,16 @@ def test_keys_on_the_token_that_a_crash_left_are_destroyed(
     assert ways(found) == {"hpke-p256": ("crashed", "")}
     assert found.value["left"] is None
     assert found.report.by_step["objects-left"].facts["objects"] == 4
+
+
+def test_keys_on_the_token_go_where_nobody_logs_in_anew(
+    hostile_token: HostileToken, tmp_path: Path
+) -> None:
+    hostile_token.refuse_pin(skip=1)
+    found = probe(tmp_path / "out", *options(hostile_token), "--with-token-keys")
+    assert found.outcomes("login-again", "objects-left") == ["skipped", "works"]
+    assert found.report.by_step["objects-left"].facts["objects"] == 4
+    assert found.value["left"] is None
 
 
 def test_keys_that_may_be_left_are_named(hostile_token: HostileToken) -> None:

@@ -64,8 +64,6 @@ class _Run:
             end = time.monotonic() + self._job.seconds
             self._tell(Told(seen=logged_in(session, token, took)))
             with contextlib.closing(Bench(session, self._job.label, self._job.token_keys)) as bench:
-                if self._job.token_keys:
-                    bench.sweep()  # of a worker before us that did not come to it
                 self._steps(bench, kept, end)
             self._tell(Told(ends=True))
 

@@ -50,6 +50,8 @@ def test_every_command_is_completed() -> None:
     assert {"--module", "--with-token-keys", "--seconds"} <= set(
         completions("token", "probe", "--")
     )
+    assert "--final-try" in completions("token", "setup", "--")
+    assert "--final-try" not in completions("token", "probe", "--")  # it never spends one
     assert completions("token", "probe", "--profile", "yubik") == ["yubikey-piv"]
     assert set(completions("completion", "")) == {"bash", "zsh", "fish"}
 
