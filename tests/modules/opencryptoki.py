@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from signer.hsm.module import load_module
 from tests.modules.processes import NotReadyError, daemon, run
 from tests.modules.under_test import ModuleUnderTest
 
@@ -23,6 +24,8 @@ FACTORY_SO_PIN, SO_PIN, FIRST_PIN, PIN = "87654321", "76543210", "12345", "12345
 FILES = Path("/var/lib/opencryptoki/swtok")
 _TOOL = ("pkcs11-tool", "--module", str(MODULE))
 _LOCK_SECONDS = 60
+_PARKED_AT = 800  # a descriptor's number that no test comes near
+_parked: list[bool] = []  # whether it was done in this process
 
 
 @contextlib.contextmanager
@@ -36,6 +39,7 @@ def opencryptoki(folder: Path) -> Iterator[ModuleUnderTest]:
         try:
             with _daemon(folder / "pkcsslotd.log"):
                 _set_up()
+                _park()
                 yield ModuleUnderTest(
                     name="opencryptoki",
                     path=MODULE,
@@ -80,6 +84,25 @@ def _alone() -> Iterator[None]:
                     raise NotReadyError("another test keeps opencryptoki's daemon") from None
                 time.sleep(0.1)
         yield
+
+
+def _park() -> None:
+    """Let the module take its lock's descriptor where nobody else has one.
+
+    3.8.1 opens /run/lock/opencryptoki/LCK..APIlock at the first C_Initialize of a process, and
+    closes that number at every C_Finalize: from the second on somebody else's file.
+    """
+    if _parked:
+        return
+    _parked.append(True)
+    placeholders = [os.open(os.devnull, os.O_RDONLY)]
+    try:
+        while placeholders[-1] < _PARKED_AT:
+            placeholders.append(os.open(os.devnull, os.O_RDONLY))
+        load_module(MODULE).close()
+    finally:
+        for descriptor in placeholders:
+            os.close(descriptor)
 
 
 def _missing() -> str:
