@@ -21,28 +21,24 @@ def require_fit(cards: Iterable[Card], what: str) -> None:
         CeremonyError: E_ROSTER.
     """
     for card in cards:
-        keys = (card.body.kex, card.body.kex_backup)
-        if any(method_of(key) != HPKE_P256 for key in keys if key is not None):
-            raise CeremonyError(
-                f"{what}: the receiving key of {card.body.name!r} is not a point of P-256; his "
-                "token cannot take part in a ceremony",
-                hint="take a token whose profile says `ceremony: true`",
-                code="E_ROSTER",
-            )
-        if not card.body.proven:
-            raise CeremonyError(
-                f"{what}: the token of {card.body.name!r} cannot take part in a ceremony; it is "
-                f"{UNPROVEN}",
-                hint="take a token whose profile says `ceremony: true`",
-                code="E_ROSTER",
-            )
-        if not card.body.ceremony:
-            raise CeremonyError(
-                f"{what}: the token of {card.body.name!r} cannot take part in a ceremony: its card "
-                f"says that its kind, {card.body.profile!r}, lacks what one needs",
-                hint="take a token whose profile says `ceremony: true`",
-                code="E_ROSTER",
-            )
+        body = card.body
+        keys = [key for key in (body.kex, body.kex_backup) if key is not None]
+        wrong = {
+            "his receiving key is not a point of P-256": any(
+                method_of(key) != HPKE_P256 for key in keys
+            ),
+            f"it is {UNPROVEN}": not body.proven,
+            f"its card says that its kind, {body.profile!r}, lacks what one needs": (
+                not body.ceremony
+            ),
+        }
+        for why, is_so in wrong.items():
+            if is_so:
+                raise CeremonyError(
+                    f"{what}: the token of {body.name!r} cannot take part in a ceremony: {why}",
+                    hint="take a token whose profile says `ceremony: true`",
+                    code="E_ROSTER",
+                )
 
 
 def take_indices(fields: Fields, name: str) -> tuple[ShareIndex, ...]:

@@ -10,16 +10,11 @@ frees without wiping; all of them are of use for this one message only.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-
 from signer.errors import EncodingError, SealError
 from signer.p256 import POINT_BYTES, is_point
+from signer.sealing.aead import NONCE_BYTES, TAG_BYTES, decrypt, encrypt
 from signer.sealing.labeled import KEM_SUITE, SECRET_BYTES, expand, extract
-from signer.secret import SecretBytes, wipe_buffer
-
-TAG_BYTES = 16
-NONCE_BYTES = 12
+from signer.secret import SecretBytes
 
 _HPKE_SUITE = b"HPKE" + bytes.fromhex("0010 0001 0002")
 _MODE_BASE = b"\x00"
@@ -85,10 +80,7 @@ def seal_from_seed(
     with dh:
         key, nonce = _key_schedule(dh, enc, recipient_point, info)
     with key:
-        cipher = Cipher(algorithms.AES(key.expose()), modes.GCM(nonce)).encryptor()
-        cipher.authenticate_additional_data(aad)
-        body = cipher.update(plaintext.expose()) + cipher.finalize()
-    return Sealed(enc, body + cipher.tag)
+        return Sealed(enc, encrypt(key, nonce, aad, plaintext))
 
 
 def open_sealed(
@@ -110,19 +102,8 @@ def open_sealed(
         raise refusal()
     with ecdh(enc) as dh:
         key, nonce = _key_schedule(dh, enc, recipient_point, info)
-    body, tag = ciphertext[:-TAG_BYTES], ciphertext[-TAG_BYTES:]
-    plain = bytearray(len(body))
-    try:
-        with key:
-            cipher = Cipher(algorithms.AES(key.expose()), modes.GCM(nonce, tag)).decryptor()
-            cipher.authenticate_additional_data(aad)
-            cipher.update_into(body, plain)
-            cipher.finalize()
-        return SecretBytes(plain)
-    except InvalidTag:
-        raise refusal() from None
-    finally:
-        wipe_buffer(plain)
+    with key:
+        return decrypt(key, nonce, aad, ciphertext, refusal)
 
 
 def shared_secret(dh: SecretBytes, enc: bytes, recipient_point: bytes) -> SecretBytes:

@@ -7,13 +7,11 @@ once; so info and associated data bind it in the very same way as HPKE's do.
 
 from collections.abc import Callable
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-
 from signer.recipient import RSA_EXPONENT, RSA_OAEP_SHA1, method_of, rsa_modulus
+from signer.sealing.aead import NONCE_BYTES, TAG_BYTES, decrypt, encrypt
 from signer.sealing.hkdf import derive
-from signer.sealing.hpke import NONCE_BYTES, TAG_BYTES, Sealed, unsealable
-from signer.secret import SecretBytes, wipe_buffer
+from signer.sealing.hpke import Sealed, unsealable
+from signer.secret import SecretBytes
 
 KEK_BYTES = 32
 _NONCE = bytes(NONCE_BYTES)  # each key encrypts once
@@ -40,10 +38,7 @@ def seal_wrapped(
     with SecretBytes.take(bytearray(random_bytes(KEK_BYTES))) as kek:
         enc = wrap(kek, aad)
         with _message_key(kek, info, recipient, enc) as key:
-            cipher = Cipher(algorithms.AES(key.expose()), modes.GCM(_NONCE)).encryptor()
-            cipher.authenticate_additional_data(aad)
-            body = cipher.update(plaintext.expose()) + cipher.finalize()
-    return Sealed(enc, body + cipher.tag)
+            return Sealed(enc, encrypt(key, _NONCE, aad, plaintext))
 
 
 def open_wrapped(
@@ -62,19 +57,8 @@ def open_wrapped(
         if len(sealed.ciphertext) < TAG_BYTES:
             raise unsealable()
         key = _message_key(kek, info, recipient, sealed.enc)
-    body, tag = sealed.ciphertext[:-TAG_BYTES], sealed.ciphertext[-TAG_BYTES:]
-    plain = bytearray(len(body))
-    try:
-        with key:
-            cipher = Cipher(algorithms.AES(key.expose()), modes.GCM(_NONCE, tag)).decryptor()
-            cipher.authenticate_additional_data(aad)
-            cipher.update_into(body, plain)
-            cipher.finalize()
-        return SecretBytes(plain)
-    except InvalidTag:
-        raise unsealable() from None
-    finally:
-        wipe_buffer(plain)
+    with key:
+        return decrypt(key, _NONCE, aad, sealed.ciphertext, unsealable)
 
 
 def oaep_wrap(recipient: bytes) -> Callable[[SecretBytes, bytes], bytes]:
